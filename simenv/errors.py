@@ -1,0 +1,62 @@
+"""Errors that simenv raises on purpose. Each message names the value, the bound and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SimenvError(Exception):
+    """Base of every error that simenv raises on purpose."""
+
+
+class ConfigurationError(SimenvError, ValueError):
+    """A scene, material, task or option was given a value outside its bounds."""
+
+
+class UnstableTimeStepError(ConfigurationError):
+    """The requested substep is longer than the explicit scheme can take.
+
+    Attributes:
+        largest: the largest substep [s] that would do.
+    """
+
+    def __init__(self, message: str, largest: float) -> None:
+        super().__init__(message)
+        self.largest = largest
+
+
+class ShapeError(SimenvError, ValueError):
+    """An array has the wrong shape or dtype; the message gives expected against actual."""
+
+
+class InvalidActionError(SimenvError, ValueError):
+    """An action holds NaN or infinity; the message gives its index."""
+
+
+class DeviceError(SimenvError, RuntimeError):
+    """The device asked for does not exist on this machine."""
+
+
+class UnknownTaskError(SimenvError, KeyError):
+    """No task is registered under this id; the message suggests the nearest ones."""
+
+    def __init__(self, task_id: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(task_id, known, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known ids: {', '.join(known)}"
+        super().__init__(f"unknown task id {task_id!r}; {hint} ('simenv list' shows all)")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class RunError(SimenvError, RuntimeError):
+    """A run folder lacks a file, or the file does not belong to this run."""
+
+
+def expect_shape(name: str, actual: Iterable[int], expected: Iterable[int]) -> None:
+    """Raise `ShapeError` unless two shapes are equal."""
+    actual, expected = tuple(actual), tuple(expected)
+    if actual != expected:
+        raise ShapeError(f"{name} has shape {actual}, expected {expected}")

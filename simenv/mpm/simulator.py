@@ -1,0 +1,302 @@
+"""Simulator: a scene, N times, on one device; steps forward and carries gradients back."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from simenv.errors import ConfigurationError, expect_shape
+from simenv.mpm.autograd import StepFunction
+from simenv.mpm.device import load, resolve_device
+from simenv.mpm.parameters import Overrides, ParameterPacker, group_bodies
+from simenv.mpm.scene import Scene
+from simenv.mpm.schedule import Adjoint, Chunk, Constants, Frames, view
+from simenv.mpm.state import Control, State
+from simenv.mpm.transfer import NOT_A_NUMBER
+from simenv.mpm.types import TORCH_DTYPES, warp_types
+
+
+class Simulator:
+    """Advances N copies of a scene by one environment step at a time.
+
+    Args:
+        scene: what to simulate; fixed from here on.
+        num_envs: number of environments N.
+        device: "cpu", "cuda:0" or "auto".
+        dtype: "float32", or "float64" for checks.
+        threads: CPU threads that share the environments; default all cores. The result does not
+            depend on it. Ignored on a GPU.
+
+    Raises:
+        ConfigurationError: empty scene, N < 1, unstable substep.
+        DeviceError: no such device.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        num_envs: int = 1,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        threads: int | None = None,
+    ) -> None:
+        if num_envs < 1:
+            raise ConfigurationError(f"num_envs = {num_envs} must be at least 1")
+        if threads is not None and threads < 1:
+            raise ConfigurationError(f"threads = {threads} must be at least 1")
+        self.scene, self.num_envs = scene, num_envs
+        self.types = warp_types(scene.dim, dtype)
+        self.device = resolve_device(device)
+        self.dtype = TORCH_DTYPES[dtype]
+        self.substeps = scene.substeps
+        self.groups = group_bodies(scene)
+        self._packer = ParameterPacker(self.groups, num_envs, scene.dim, self.dtype, self.device)
+        self._chunks = self._split(threads)
+        self._pool = self._worker_threads()
+        self._allocate()
+        self._forward = self._capture_forward()
+        self._backward: list[Any] | None = None
+
+    # ------------------------------------------------------------------ public
+
+    @property
+    def num_particles(self) -> int:
+        """Particles P of each environment."""
+        return self.scene.num_particles
+
+    def particles(self, body: str) -> slice:
+        """Range of a body's particles along the particle axis of the state."""
+        for group in self.groups:
+            start = group.start
+            for member in group.bodies:
+                if member.name == body:
+                    return slice(start, start + len(member.x))
+                start += len(member.x)
+        known = [member.name for group in self.groups for member in group.bodies]
+        raise ConfigurationError(f"no body {body!r}; bodies are {known}")
+
+    def initial_state(self) -> State:
+        """Every environment at the scene's rest shape, with the bodies' initial velocities."""
+        bodies = [body for group in self.groups for body in group.bodies]
+        x = torch.cat([self._tensor(body.x) for body in bodies])
+        v = torch.cat([self._tensor(body.initial_velocity) for body in bodies])
+        C = torch.cat([self._spin(body.spin).expand(len(body.x), -1, -1) for body in bodies])
+        F = torch.eye(self.scene.dim, dtype=self.dtype, device=self.device).expand_as(C)
+        batch = [t.expand(self.num_envs, *t.shape).contiguous() for t in (x, v, C, F)]
+        time = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
+        return State(*batch, time=time, fault=time.to(torch.int32))
+
+    def step(
+        self, state: State, control: Control | None = None, parameters: Overrides | None = None
+    ) -> State:
+        """Advance by one environment step (`scene.step` seconds).
+
+        Differentiable with respect to x, v, C, F, the control and the parameters. An environment
+        that turns non-finite keeps its last good state (`State.failed`), and gradients pass it
+        unchanged.
+
+        Args:
+            state: N environments.
+            control: muscle activations [Pa]; None leaves every muscle slack.
+            parameters: material parameters that replace the scene's, per body, for example
+                `{"jelly": {"E": E}}` with E of shape (), (N,), (N, 1) or (N, P_body).
+
+        Raises:
+            ShapeError: a tensor of the wrong shape or dtype.
+        """
+        self._check(state)
+        activation = self._activation(control)
+        mass, packed = self._packer.pack(activation, parameters)
+        x, v, C, F, fault = StepFunction.apply(
+            self, mass, state.x, state.v, state.C, state.F, *packed
+        )
+        return State(x, v, C, F, time=state.time + 1, fault=fault)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that backward keeps per particle and substep (x, v, C, F)."""
+        d = self.scene.dim
+        return (2 * d + 2 * d * d) * torch.empty((), dtype=self.dtype).element_size()
+
+    # ------------------------------------------------------------------ called by autograd
+
+    def run(
+        self, mass: Tensor, start: Sequence[Tensor], packed: Sequence[Tensor]
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Step x, v, C, F forward without gradients; returns them and the fault codes (N,)."""
+        self._load(mass, packed)
+        self._work.load(0, start)
+        self._fault.zero_()
+        self._replay(self._forward)
+        end = tuple(t[0].clone() for t in self._work.tensors)
+        fault = self._fault.clone()
+        # The one read of the fault codes in a step: undo what broke.
+        broken = (fault & NOT_A_NUMBER) != 0
+        if bool(broken.any()):
+            for after, before in zip(end, start, strict=True):
+                after[broken] = before[broken]
+        return end, fault
+
+    def run_backward(
+        self,
+        mass: Tensor,
+        start: Sequence[Tensor],
+        end: Sequence[Tensor],
+        packed: Sequence[Tensor],
+        bars: Sequence[Tensor],
+    ) -> tuple[tuple[Tensor, ...], Tensor, list[Tensor]]:
+        """Pull adjoints of x, v, C, F back through a step; also those of mass and parameters."""
+        if self._backward is None:
+            self._backward = self._capture_backward()
+        self._load(mass, packed)
+        self._ring.load(0, start)
+        self._ring.load(self.substeps, end)
+        self._bar.load(0, bars)
+        self._replay(self._backward)
+        state_bar = tuple(t[0].clone() for t in self._bar.tensors)
+        return state_bar, self._mass_bar.clone(), [t.clone() for t in self._parameters_bar]
+
+    # ------------------------------------------------------------------ build
+
+    def _split(self, threads: int | None) -> list[slice]:
+        """Ranges of environments, one per thread; a single one on a GPU."""
+        wanted = 1 if self.device != "cpu" else threads or os.cpu_count() or 1
+        n = min(wanted, self.num_envs)
+        edges = [round(i * self.num_envs / n) for i in range(n + 1)]
+        return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+
+    def _worker_threads(self) -> ThreadPoolExecutor | None:
+        """One thread per chunk on the CPU, flushing denormal numbers to zero.
+
+        A body at rest or in free fall breeds numbers below 1e-38 (products of rounding errors),
+        which cost the processor a hundred times a normal operation. The flag is the thread's own:
+        the caller's arithmetic stays as it is.
+        """
+        if self.device != "cpu":
+            return None
+        flush: Callable[..., object] = torch.set_flush_denormal
+        return ThreadPoolExecutor(len(self._chunks), initializer=flush, initargs=(True,))
+
+    def _zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        return torch.zeros(shape, dtype=dtype or self.dtype, device=self.device)
+
+    def _tensor(self, array: Any) -> Tensor:
+        return torch.as_tensor(array, dtype=self.dtype, device=self.device)
+
+    def _spin(self, spin: Any) -> Tensor:
+        """Velocity gradient [ω]ₓ of a rigid rotation."""
+        w = [float(c) for c in spin]
+        if self.scene.dim == 2:
+            return self._tensor([[0.0, -w[0]], [w[0], 0.0]])
+        return self._tensor([[0.0, -w[2], w[1]], [w[2], 0.0, -w[0]], [-w[1], w[0], 0.0]])
+
+    def _allocate(self) -> None:
+        n, p, d = self.num_envs, self.num_particles, self.scene.dim
+        self._sizes = [(group.count, group.law.size(d)) for group in self.groups]
+        self._work = Frames.empty(1, n, self.scene, self.types.dtype, self.device)
+        self._mass, self._A = self._zeros(n, p), self._zeros(n, p, d, d)
+        volumes = [[body.volume] * len(body.x) for g in self.groups for body in g.bodies]
+        self._volume = self._tensor([v for body in volumes for v in body])
+        self._grid = self._zeros(n, math.prod(self.scene.nodes), d + 1)
+        self._fault = self._zeros(n, dtype=torch.int32)
+        self._parameters = [self._zeros(n, *size) for size in self._sizes]
+
+    def _chunk(self, envs: slice) -> Chunk:
+        t = self.types
+        return Chunk(
+            device=self.device,
+            num_envs=envs.stop - envs.start,
+            constants=Constants.of(self.scene, t),
+            groups=self.groups,
+            substeps=self.substeps,
+            mass=view(self._mass[envs], t.scalar),
+            volume=view(self._volume, t.scalar),
+            parameters=[view(p[envs], t.parameters(p.shape[-1])) for p in self._parameters],
+            A=view(self._A[envs], t.mat),
+            grid=view(self._grid[envs], t.node),
+            fault=view(self._fault[envs], wp.int32),
+        )
+
+    def _capture_forward(self) -> list[Any]:
+        chunks = [self._chunk(envs) for envs in self._chunks]
+        load(chunks[0].kernels(), self.device)
+        frames = [self._work.warp(0, envs, self.types) for envs in self._chunks]
+        # A graph refers to the chunk's arrays: keep both.
+        self._forward_chunks = chunks, frames
+        return [
+            chunk.capture(lambda c=chunk, f=frame: c.step(f))  # type: ignore[misc]
+            for chunk, frame in zip(chunks, frames, strict=True)
+        ]
+
+    def _capture_backward(self) -> list[Any]:
+        n, p, d = self.num_envs, self.num_particles, self.scene.dim
+        dtype = self.types.dtype
+        self._ring = Frames.empty(self.substeps + 1, n, self.scene, dtype, self.device)
+        self._bar = Frames.empty(1, n, self.scene, dtype, self.device)
+        self._velocity, self._grid_bar = torch.zeros_like(self._grid), torch.zeros_like(self._grid)
+        self._A_bar, self._mass_bar = self._zeros(n, p, d, d), self._zeros(n, p)
+        self._parameters_bar = [torch.zeros_like(t) for t in self._parameters]
+        adjoints = [self._adjoint(envs) for envs in self._chunks]
+        load(adjoints[0].kernels(), self.device)
+        self._adjoints = adjoints
+        return [adjoint.chunk.capture(adjoint.run) for adjoint in adjoints]
+
+    def _adjoint(self, envs: slice) -> Adjoint:
+        t = self.types
+        return Adjoint(
+            chunk=self._chunk(envs),
+            ring=[self._ring.warp(k, envs, t) for k in range(self.substeps + 1)],
+            bar=self._bar.warp(0, envs, t),
+            velocity=view(self._velocity[envs], t.node),
+            grid_bar=view(self._grid_bar[envs], t.node),
+            A_bar=view(self._A_bar[envs], t.mat),
+            mass_bar=view(self._mass_bar[envs], t.scalar),
+            parameters_bar=[
+                view(p[envs], t.parameters(p.shape[-1])) for p in self._parameters_bar
+            ],
+        )
+
+    # ------------------------------------------------------------------ run
+
+    def _load(self, mass: Tensor, packed: Sequence[Tensor]) -> None:
+        self._mass.copy_(mass)
+        for target, value in zip(self._parameters, packed, strict=True):
+            target.copy_(value)
+
+    def _replay(self, graphs: Sequence[Any]) -> None:
+        """Run one graph per chunk, each on a thread of its own on the CPU."""
+        launch: Callable[[Any], None] = wp.capture_launch
+        if self._pool is None:
+            # Warp joins torch's current stream, so that neither waits for the other.
+            with wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(self.device))):
+                launch(graphs[0])
+            return
+        for done in [self._pool.submit(launch, graph) for graph in graphs]:
+            done.result()
+
+    def _activation(self, control: Control | None) -> Tensor | None:
+        channels = self.scene.num_channels
+        if control is None or control.activation is None:
+            return None
+        expect_shape("activation", control.activation.shape, (self.num_envs, channels))
+        return control.activation.to(dtype=self.dtype, device=self.device)
+
+    def _check(self, state: State) -> None:
+        n, p, d = self.num_envs, self.num_particles, self.scene.dim
+        for name, t in (("x", state.x), ("v", state.v)):
+            expect_shape(f"state.{name}", t.shape, (n, p, d))
+        for name, t in (("C", state.C), ("F", state.F)):
+            expect_shape(f"state.{name}", t.shape, (n, p, d, d))
+        if state.x.dtype != self.dtype:
+            raise ConfigurationError(
+                f"state is {state.x.dtype}, the simulator {self.dtype}; "
+                "convert it or build with another dtype"
+            )

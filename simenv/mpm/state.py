@@ -1,0 +1,98 @@
+"""State and control of a simulation, as torch tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+
+import torch
+from torch import Tensor
+
+from simenv.mpm.transfer import INVERTED, LEFT_GRID, NOT_A_NUMBER
+
+FAULTS = {
+    NOT_A_NUMBER: "non-finite state (last good state kept)",
+    LEFT_GRID: "particle left the grid (clamped at its edge)",
+    INVERTED: "deformation gradient with det F <= 0 (clamped)",
+}
+
+
+def describe_fault(code: int) -> str:
+    """Plain words for a per-environment fault code."""
+    return "; ".join(text for bit, text in FAULTS.items() if code & bit) or "none"
+
+
+@dataclass(frozen=True)
+class State:
+    """Particles of N environments in d dimensions.
+
+    Attributes:
+        x: positions [m], shape (N, P, d).
+        v: velocities [m/s], shape (N, P, d).
+        C: affine velocity matrices [1/s], shape (N, P, d, d).
+        F: elastic deformation gradients [-], shape (N, P, d, d).
+        time: steps since the start, int64, shape (N,).
+        fault: fault bits of the last step (`describe_fault`), int32, shape (N,).
+    """
+
+    x: Tensor
+    v: Tensor
+    C: Tensor
+    F: Tensor
+    time: Tensor
+    fault: Tensor
+
+    @property
+    def num_envs(self) -> int:
+        """Number of environments N."""
+        return self.x.shape[0]
+
+    @property
+    def failed(self) -> Tensor:
+        """Environments whose last step broke and was undone: bool, shape (N,)."""
+        return (self.fault & NOT_A_NUMBER) != 0
+
+    def items(self) -> Iterator[tuple[str, Tensor]]:
+        """Field names and tensors."""
+        return ((f.name, getattr(self, f.name)) for f in fields(self))
+
+    def detach(self) -> State:
+        """The same state, cut off from the graph that made it."""
+        return State(**{name: t.detach() for name, t in self.items()})
+
+    def clone(self) -> State:
+        """A copy that shares no memory."""
+        return State(**{name: t.clone() for name, t in self.items()})
+
+    def requires_grad_(self) -> State:
+        """Make x, v, C and F leaves of a graph; returns self."""
+        for t in (self.x, self.v, self.C, self.F):
+            t.requires_grad_()
+        return self
+
+    def __getitem__(self, index: slice | Tensor) -> State:
+        """Some of the environments, by slice, index tensor or mask."""
+        return State(**{name: t[index] for name, t in self.items()})
+
+    def where(self, mask: Tensor, other: State) -> State:
+        """Environments of `self` where `mask` (N,), of `other` elsewhere."""
+        picked = {}
+        for name, t in self.items():
+            shaped = mask.reshape(-1, *[1] * (t.ndim - 1))
+            picked[name] = torch.where(shaped, t, getattr(other, name))
+        return State(**picked)
+
+    def replace(self, **changes: Tensor) -> State:
+        """A copy with some tensors exchanged."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Control:
+    """What acts on the bodies during one step.
+
+    Attributes:
+        activation: muscle activations [Pa], shape (N, channels); None where no muscle is.
+    """
+
+    activation: Tensor | None = field(default=None)

@@ -1,0 +1,62 @@
+"""Warp types for a dimension and a precision: the one place where both are chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+import warp as wp
+
+from simenv.errors import ConfigurationError
+
+TORCH_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_SCALARS = {"float32": wp.float32, "float64": wp.float64}
+
+
+@dataclass(frozen=True)
+class Types:
+    """Warp types of one (dimension, precision) pair.
+
+    `node` holds a grid node's momentum (or velocity) and mass side by side, so that one
+    vector load or store moves both.
+    """
+
+    dim: int
+    dtype: str
+    scalar: Any
+    vec: Any
+    mat: Any
+    node: Any
+    index: Any
+    weights: Any
+
+    @property
+    def tag(self) -> str:
+        """Suffix of module names, such as `3d_float32`."""
+        return f"{self.dim}d_{self.dtype}"
+
+    def parameters(self, size: int) -> Any:
+        """The vector type of a material's `size` per-particle parameters."""
+        return wp.types.vector(size, self.scalar)
+
+
+@lru_cache(maxsize=None)
+def warp_types(dim: int, dtype: str) -> Types:
+    """Types for `dim` in {2, 3} and `dtype` in {"float32", "float64"}."""
+    if dtype not in _SCALARS:
+        raise ConfigurationError(f"dtype {dtype!r} is not one of {sorted(_SCALARS)}")
+    if dim not in (2, 3):
+        raise ConfigurationError(f"dimension {dim} is not 2 or 3")
+    scalar = _SCALARS[dtype]
+    return Types(
+        dim=dim,
+        dtype=dtype,
+        scalar=scalar,
+        vec=wp.types.vector(dim, scalar),
+        mat=wp.types.matrix((dim, dim), scalar),
+        node=wp.types.vector(dim + 1, scalar),
+        index=wp.types.vector(dim, wp.int32),
+        weights=wp.types.matrix((dim, 3), scalar),
+    )
