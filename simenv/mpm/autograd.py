@@ -19,11 +19,9 @@ class StepFunction(torch.autograd.Function):
     """(simulator, mass, x, v, C, F, *parameters) -> (x, v, C, F, fault)."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, simulator: Any, mass: Tensor, x: Tensor, v: Tensor, C: Tensor, F: Tensor, *packed: Tensor
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, simulator: Any, mass: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Run the step."""
-        start = (x, v, C, F)
+        start, packed = tensors[:4], tensors[4:]
         end, fault = simulator.run(mass, start, packed)
         ctx.simulator = simulator
         ctx.save_for_backward(mass, *start, *end, fault, *packed)
@@ -32,7 +30,7 @@ class StepFunction(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
         """Recompute and walk back."""
         mass, *rest = ctx.saved_tensors
         start, end, fault, packed = rest[:4], rest[4:8], rest[8], rest[9:]

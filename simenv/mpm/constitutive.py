@@ -1,6 +1,5 @@
 """Kernels that apply a constitutive law to its particles, and their adjoint."""
 
-from functools import lru_cache
 from typing import Any
 
 import warp as wp
@@ -13,8 +12,10 @@ _registry: dict[tuple[str, Types, bool], Any] = {}
 
 
 def constitutive_kernel(law: Material, types: Types) -> Any:
-    """Kernel F ← project((I + dt C) F), A = m C − k V τ. Launch over environments x
-    particles of the group, flattened."""
+    """Kernel F ← project((I + dt C) F), A = m C − k V τ.
+
+    Launch over environments x particles of the group, flattened.
+    """
     return _cached(law, types, adjoint=False)
 
 

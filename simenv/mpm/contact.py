@@ -102,9 +102,7 @@ def _boundary(types: Types, module: str) -> SimpleNamespace:
         return v1
 
     @wp.func(module=module)
-    def contraction(
-        v: vec, G: vec, node: Index, nodes: Index, modes: Modes, friction: Frictions
-    ):
+    def contraction(v: vec, G: vec, node: Index, nodes: Index, modes: Modes, friction: Frictions):
         return wp.dot(boundary(v, node, nodes, modes, friction), G)
 
     if d == 2:
@@ -201,9 +199,7 @@ def grid_adjoint_kernel(types: Types) -> Any:
             v_bar = affine.head(grid_bar[i])
             n = bc.unravel(i % num_nodes, nodes)
             if not bc.interior(n, nodes):
-                v_bar = wp.grad(contraction)(
-                    v + gravity_dt, v_bar, n, nodes, modes, friction
-                )[0]
+                v_bar = wp.grad(contraction)(v + gravity_dt, v_bar, n, nodes, modes, friction)[0]
             grid_bar[i] = affine.pack(v_bar / m, -wp.dot(v, v_bar) / m)
 
     return update_grid_adjoint

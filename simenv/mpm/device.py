@@ -14,7 +14,6 @@ import warp as wp
 from simenv.errors import DeviceError
 
 
-
 def _start_warp() -> None:
     """Initialise Warp without its banner; `load` gives one notice instead of a line per module.
 

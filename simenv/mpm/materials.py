@@ -242,7 +242,7 @@ def _fixed_corotated(types: Types) -> Any:
 
 @lru_cache(maxsize=None)
 def _muscle(types: Types, elastic: Material) -> Any:
-    T, mat, vec, d = types.scalar, types.mat, types.vec, types.dim
+    mat, vec, d = types.mat, types.vec, types.dim
     passive, n = elastic.stress(types), elastic.size(types.dim)
     Passive, Active = types.parameters(n), types.parameters(n + 1 + d)
 

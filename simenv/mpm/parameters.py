@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ class ParameterPacker:
         self.groups = groups
         self.num_envs = num_envs
         self.dim = dim
-        self._like = {"dtype": dtype, "device": device}
+        self._like: dict[str, Any] = {"dtype": dtype, "device": device}
         self._names = {body.name: body for group in groups for body in group.bodies}
         self._muscles = any(b.material.channel is not None for b in self._names.values())
         self._default: tuple[Tensor, list[Tensor]] | None = None
@@ -106,8 +107,8 @@ class ParameterPacker:
             (self.num_envs, len(body.x)),
         }:
             raise ShapeError(
-                f"parameter {name!r} of body {body.name!r} has shape {tuple(value.shape)}, expected "
-                f"(), ({self.num_envs},), ({self.num_envs}, 1) or ({self.num_envs}, {len(body.x)})"
+                f"parameter {name!r} of body {body.name!r} has shape {tuple(value.shape)}, "
+                f"expected (), ({self.num_envs},), ({self.num_envs}, 1) or ({self.num_envs}, {len(body.x)})"
             )
         return shaped
 

@@ -113,7 +113,8 @@ class Scene:
     @property
     def num_channels(self) -> int:
         """Length of `Control.activation`: one more than the highest muscle index."""
-        return 1 + max((b.material.channel for b in self.bodies if b.material.channel is not None), default=-1)
+        channels = [body.material.channel for body in self.bodies]
+        return 1 + max((c for c in channels if c is not None), default=-1)
 
     @property
     def largest_dt(self) -> float:

@@ -26,7 +26,7 @@ from simenv.mpm.types import TORCH_DTYPES, Types
 
 @dataclass
 class Frames:
-    """`length` kept states of N environments as torch tensors: x, v (L, N, P, d), C, F (…, d, d)."""
+    """L kept states of N environments as torch tensors: x, v (L, N, P, d), C, F (L, N, P, d, d)."""
 
     x: Tensor
     v: Tensor
@@ -35,6 +35,7 @@ class Frames:
 
     @classmethod
     def empty(cls, length: int, num_envs: int, scene: Scene, dtype: str, device: str) -> Frames:
+        """Zeros for `length` states."""
         d, p = scene.dim, scene.num_particles
         like: dict[str, Any] = {"dtype": TORCH_DTYPES[dtype], "device": device}
         vectors = [torch.zeros((length, num_envs, p, d), **like) for _ in range(2)]
@@ -93,6 +94,7 @@ class Constants:
 
     @classmethod
     def of(cls, scene: Scene, types: Types) -> Constants:
+        """The constants of a scene."""
         faces = 2 * scene.dim
         dx, dt = scene.dx, scene.dt
         # Half a cell beyond the domain is where the outermost layer of nodes still carries weight.
@@ -152,8 +154,8 @@ class Chunk:
         self.launch(
             forward_kernels(c.types).g2p,
             c.particles,
-            [source.x, self.grid, c.particles, c.num_nodes, c.nodes, c.lower, c.upper, c.inv_dx, c.dt]
-            + [target.x, target.v, target.C, self.fault],
+            [source.x, self.grid, c.particles, c.num_nodes, c.nodes, c.lower, c.upper]
+            + [c.inv_dx, c.dt, target.x, target.v, target.C, self.fault],
         )
 
     def to_grid(self, source: Frame, target: Frame, velocity: Any) -> None:
@@ -246,7 +248,8 @@ class Adjoint:
         self.chunk.launch(
             grid_adjoint_kernel(c.types),
             c.num_nodes,
-            [self.chunk.grid, c.num_nodes, c.nodes, c.modes, c.friction, c.gravity_dt, self.grid_bar],
+            [self.chunk.grid, c.num_nodes, c.nodes, c.modes, c.friction]
+            + [c.gravity_dt, self.grid_bar],
         )
 
     def _reverse_scatter(self, source: Frame) -> None:
@@ -267,5 +270,6 @@ class Adjoint:
                 constitutive_adjoint_kernel(group.law, c.types),
                 group.count,
                 [source.F, target.F, source.C, theta, chunk.mass, chunk.volume, c.particles]
-                + [group.start, group.count, c.dt, c.k, self.A_bar, self.bar.F, self.bar.C, theta_bar, self.mass_bar],
+                + [group.start, group.count, c.dt, c.k, self.A_bar, self.bar.F, self.bar.C]
+                + [theta_bar, self.mass_bar],
             )

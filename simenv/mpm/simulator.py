@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -90,9 +91,9 @@ class Simulator:
         v = torch.cat([self._tensor(body.initial_velocity) for body in bodies])
         C = torch.cat([self._spin(body.spin).expand(len(body.x), -1, -1) for body in bodies])
         F = torch.eye(self.scene.dim, dtype=self.dtype, device=self.device).expand_as(C)
-        batch = [t.expand(self.num_envs, *t.shape).contiguous() for t in (x, v, C, F)]
+        x, v, C, F = (t.expand(self.num_envs, *t.shape).contiguous() for t in (x, v, C, F))
         time = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
-        return State(*batch, time=time, fault=time.to(torch.int32))
+        return State(x, v, C, F, time=time, fault=time.to(torch.int32))
 
     def step(
         self, state: State, control: Control | None = None, parameters: Overrides | None = None
@@ -171,7 +172,7 @@ class Simulator:
         wanted = 1 if self.device != "cpu" else threads or os.cpu_count() or 1
         n = min(wanted, self.num_envs)
         edges = [round(i * self.num_envs / n) for i in range(n + 1)]
-        return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
     def _worker_threads(self) -> ThreadPoolExecutor | None:
         """One thread per chunk on the CPU, flushing denormal numbers to zero.
@@ -259,9 +260,7 @@ class Simulator:
             grid_bar=view(self._grid_bar[envs], t.node),
             A_bar=view(self._A_bar[envs], t.mat),
             mass_bar=view(self._mass_bar[envs], t.scalar),
-            parameters_bar=[
-                view(p[envs], t.parameters(p.shape[-1])) for p in self._parameters_bar
-            ],
+            parameters_bar=[view(p[envs], t.parameters(p.shape[-1])) for p in self._parameters_bar],
         )
 
     # ------------------------------------------------------------------ run

@@ -1,0 +1,1 @@
+"""Agents that learn in simenv's environments, and the command line."""

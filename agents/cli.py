@@ -1,0 +1,140 @@
+"""The command line: `simenv VERB …`. Heavy modules are imported by the verb that needs them."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from simenv.errors import SimenvError
+
+Options = TypeVar("Options")
+
+USAGE = """usage: simenv VERB [options]
+
+  list                  tasks, their spaces and what is to be done
+  optimise ID           a gait by gradients through the simulator
+  train sac ID          soft actor-critic on the native vector environment
+  evaluate RUN          score a run against random actions
+  record RUN            an episode as GIF and MP4
+  bench                 measure speed on this machine
+
+`simenv VERB --help` lists a verb's options.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code (2 for bad input)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if words else 2
+    try:
+        _choose("verb", words[0], VERBS)(words[1:])
+    except SimenvError as error:
+        print(f"simenv: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("simenv: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _choose(kind: str, name: str, known: dict[str, Any]) -> Any:
+    """The entry of a name, or exit with the nearest ones."""
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
+    raise SimenvError(f"unknown {kind} {name!r}; {hint}")
+
+
+def _parse(options: type[Options], verb: str, words: list[str]) -> Options:
+    import tyro
+
+    return tyro.cli(options, prog=f"simenv {verb}", args=words)
+
+
+def _list(words: list[str]) -> None:
+    from simenv.registry import TASKS
+
+    if words:
+        raise SimenvError(f"'simenv list' takes no arguments, got {' '.join(words)}")
+    print(f"{'id':<26} {'action':>6} {'observation':>11} {'horizon':>7}  what is to be done")
+    for spec in TASKS.values():
+        print(
+            f"{spec.id:<26} {spec.action:>6} {spec.observation:>11} {spec.horizon:>7}"
+            f"  {spec.summary}"
+        )
+
+
+def _optimise(words: list[str]) -> None:
+    from agents.options import Optimise
+
+    options = _parse(Optimise, "optimise", words)
+    from agents.optimise import run_optimise
+
+    _finished(run_optimise(options))
+
+
+def _train(words: list[str]) -> None:
+    if not words or words[0].startswith("-"):
+        raise SimenvError(f"'simenv train' needs an algorithm: {', '.join(ALGORITHMS)}")
+    _choose("algorithm", words[0], ALGORITHMS)(words[1:])
+
+
+def _train_sac(words: list[str]) -> None:
+    from agents.options import TrainSAC
+
+    options = _parse(TrainSAC, "train sac", words)
+    from agents.sac import train
+
+    _finished(train(options))
+
+
+def _evaluate(words: list[str]) -> None:
+    from agents.options import Evaluate
+
+    options = _parse(Evaluate, "evaluate", words)
+    from agents.evaluation import evaluate, table
+
+    print(table(evaluate(options)))
+
+
+def _record(words: list[str]) -> None:
+    from agents.options import Record
+
+    options = _parse(Record, "record", words)
+    from agents.recording import record
+
+    for path in record(options):
+        print(f"wrote {path}")
+
+
+def _bench(words: list[str]) -> None:
+    from agents.options import Bench
+
+    options = _parse(Bench, "bench", words)
+    from simenv.benchmark import run
+
+    run(options.out, quick=options.quick, taichi_python=options.taichi_python)
+
+
+def _finished(run: Any) -> None:
+    print(f"finished: {run.path}\nnext: simenv evaluate {run.path}; simenv record {run.path}")
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {
+    "list": _list,
+    "optimise": _optimise,
+    "train": _train,
+    "evaluate": _evaluate,
+    "record": _record,
+    "bench": _bench,
+}
+ALGORITHMS: dict[str, Callable[[list[str]], None]] = {"sac": _train_sac}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

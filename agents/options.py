@@ -1,0 +1,113 @@
+"""Options of every command, as dataclasses. Imports nothing heavy: `simenv list` reads this too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+
+@dataclass(frozen=True)
+class Optimise:
+    """Optimise a gait by gradient descent through the simulator (Adam)."""
+
+    id: Positional[str]
+    """Task id, for example simenv/SoftWalker2D-v0."""
+    policy: Literal["gait", "open-loop", "feedback"] = "gait"
+    """What is optimised: periodic gait, one action per step, or a small network on observations."""
+    iterations: int = 60
+    """Gradient iterations."""
+    learning_rate: float = 0.1
+    """Adam's step size."""
+    window: int = 20
+    """Truncation: gradients flow through this many environment steps."""
+    clip: float = 0.0
+    """Clip the norm of the adjoint state at every step to this; 0 leaves it."""
+    starts: int = 4
+    """Independent random parameter sets, optimised side by side in one batch; the best is kept."""
+    seed: int = 0
+    """Seed of the initial parameters and start states."""
+    size: str = "small"
+    """Task size: small or full."""
+    device: str = "cpu"
+    """cpu, cuda:0 or auto."""
+    out: Path | None = None
+    """Run folder; default runs/<task>-optimise-<seed>."""
+
+
+@dataclass(frozen=True)
+class TrainSAC:
+    """Train soft actor-critic (Stable-Baselines3) on the native vector environment."""
+
+    id: Positional[str]
+    """Task id, for example simenv/SoftWalker2D-v0."""
+    steps: int = 100_000
+    """Environment steps, over all environments."""
+    num_envs: int = 16
+    """Environments stepped together."""
+    gradient_steps: int = 8
+    """Updates after every vector step."""
+    batch_size: int = 256
+    """Transitions per update."""
+    learning_rate: float = 1e-3
+    """Adam's step size for actor, critics and temperature."""
+    buffer_size: int = 200_000
+    """Replay capacity [transitions]."""
+    learning_starts: int = 1_000
+    """Random steps before the first update."""
+    gamma: float = 0.98
+    """Discount."""
+    net_arch: tuple[int, ...] = field(default=(128, 128))
+    """Hidden layers of actor and critics."""
+    eval_every: int = 10_000
+    """Environment steps between evaluations and checkpoints."""
+    eval_episodes: int = 8
+    """Episodes per evaluation, on seeds of their own."""
+    seed: int = 0
+    """Seed of the networks, the environments and the exploration."""
+    size: str = "small"
+    """Task size: small or full."""
+    device: str = "cpu"
+    """cpu, cuda:0 or auto."""
+    out: Path | None = None
+    """Run folder; default runs/<task>-sac-<seed>."""
+    progress_bar: bool = True
+    """Show progress."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Evaluate a run against random actions on fresh seeds."""
+
+    run: Positional[Path]
+    """Run folder."""
+    episodes: int = 16
+    """Episodes, one per seed."""
+    seed: int = 10_000
+    """First seed; episode i has seed + i."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Record an episode of a run as GIF and MP4."""
+
+    run: Positional[Path]
+    """Run folder."""
+    seed: int = 10_000
+    """Seed of the episode."""
+    width: int = 720
+    """Width of the frames [pixels]; the height is half of it."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure speed on this machine and write a table."""
+
+    quick: bool = False
+    """A few sizes only, in under a minute."""
+    taichi_python: str | None = None
+    """Interpreter that has taichi installed, for the comparison; none leaves it out."""
+    out: Path = Path("runs/bench")
+    """Folder for results.json and table.md."""

@@ -1,0 +1,47 @@
+"""`simenv record`: an episode of a run as GIF and MP4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from agents.controllers import load_controller
+from agents.options import Record
+from agents.runs import Run
+from agents.trajopt.rollout import Controller
+from simenv.envs.functional import Functional
+from simenv.envs.picture import Painter
+from simenv.render import write_gif, write_mp4
+
+
+def record(options: Record) -> list[Path]:
+    """Write video/episode.gif and video/episode.mp4 into the run; returns their paths."""
+    run = Run(options.run)
+    config = run.config
+    functional = Functional(config["id"], num_envs=1, size=config["size"])
+    controller = load_controller(run, functional)
+    seen = list(frames(functional, controller, options.seed, options.width))
+    rate = round(1 / functional.task.scene.step)
+    folder = run.path / "video"
+    folder.mkdir(exist_ok=True)
+    paths = [folder / "episode.gif", folder / "episode.mp4"]
+    write_gif(paths[0], seen, fps=rate)
+    write_mp4(paths[1], seen, fps=rate)
+    return paths
+
+
+@torch.no_grad()
+def frames(
+    functional: Functional, controller: Controller, seed: int, width: int = 720
+) -> Iterator[np.ndarray]:
+    """Frames (width / 2, width, 3) of an episode, the start included."""
+    painter = Painter(functional, width, width // 2)
+    state = functional.initial(seed)
+    yield painter.frame(state, None)
+    for t in range(functional.task.horizon):
+        action = controller(functional.observation(state), t)
+        state = functional.transition(state, action)
+        yield painter.frame(state, action)

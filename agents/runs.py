@@ -1,0 +1,139 @@
+"""Run folders: config, versions, metrics and checkpoints, written so that a crash tears nothing.
+
+config.json      command, task id, options
+versions.json    Python, packages, machine
+metrics.csv      one row per iteration or evaluation
+checkpoints/     NAME.safetensors: weights only, no pickle
+video/           what `simenv record` wrote
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import simenv
+from simenv.errors import RunError
+from simenv.registry import find
+
+PACKAGES = ("warp-lang", "torch", "gymnasium", "stable-baselines3", "numpy")
+
+
+class Run:
+    """One run folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, command: str, options: Any, seed: int) -> Run:
+        """Make the folder of a command's options and write config and versions.
+
+        Raises:
+            UnknownTaskError: no such task; nothing is written.
+            RunError: the folder holds a run already.
+        """
+        find(options.id)
+        run = cls(options.out or _fresh(f"{options.id.split('/')[-1]}-{command}-{seed}"))
+        if (run.path / "config.json").exists():
+            raise RunError(f"{run.path} holds a run already; choose another folder with --out")
+        (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        config = {"command": command, **asdict(options)}
+        run.write_json("config.json", {k: _plain(v) for k, v in config.items()})
+        run.write_json("versions.json", versions())
+        return run
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the run was started with.
+
+        Raises:
+            RunError: no such run.
+        """
+        file = self.path / "config.json"
+        if not file.is_file():
+            raise RunError(f"{self.path} is no run folder: it has no config.json")
+        config: dict[str, Any] = json.loads(file.read_text())
+        return config
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file in one piece."""
+        self._replace(name, json.dumps(content, indent=2) + "\n")
+
+    def write_metrics(self, rows: list[dict[str, float]]) -> None:
+        """Append rows to metrics.csv; the header comes from the first row."""
+        file = self.path / "metrics.csv"
+        fresh = not file.exists()
+        with file.open("a", newline="") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+            if fresh:
+                writer.writeheader()
+            writer.writerows(rows)
+
+    def metrics(self) -> dict[str, list[float]]:
+        """Columns of metrics.csv."""
+        with (self.path / "metrics.csv").open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        return {key: [float(row[key]) for row in rows] for key in rows[0]} if rows else {}
+
+    def save(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Write a checkpoint: to a temporary file first, then in its place."""
+        file = self.path / "checkpoints" / f"{name}.safetensors"
+        partial = file.with_suffix(".partial")
+        save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, partial)
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(partial, file)
+
+    def load(self, name: str) -> dict[str, Tensor]:
+        """Read a checkpoint.
+
+        Raises:
+            RunError: no such checkpoint, or the file is damaged.
+        """
+        file = self.path / "checkpoints" / f"{name}.safetensors"
+        if not file.is_file():
+            have = sorted(p.stem for p in file.parent.glob("*.safetensors"))
+            raise RunError(f"{self.path} has no checkpoint {name!r}; it has {have}")
+        try:
+            return dict(load_file(file))
+        except Exception as error:  # safetensors raises its own type, which has no public name
+            raise RunError(f"checkpoint {file} is damaged: {error}") from error
+
+    def _replace(self, name: str, text: str) -> None:
+        partial = self.path / f"{name}.partial"
+        partial.write_text(text)
+        os.replace(partial, self.path / name)
+
+
+def _fresh(name: str) -> Path:
+    """runs/NAME, or the first of runs/NAME-2, runs/NAME-3, … that is not there yet."""
+    path, number = Path("runs") / name, 2
+    while path.exists():
+        path, number = Path("runs") / f"{name}-{number}", number + 1
+    return path
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    found["simenv"] = simenv.__version__
+    for package in PACKAGES:
+        found[package] = importlib.metadata.version(package)
+    found["gpu"] = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value

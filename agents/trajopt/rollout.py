@@ -1,0 +1,105 @@
+"""Differentiable rollouts with truncation and adjoint-norm clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simenv.envs.functional import Functional
+from simenv.mpm import State
+
+Controller = Callable[[Tensor, int], Tensor]
+
+
+@dataclass
+class Watch:
+    """Sees every adjoint state on its way back.
+
+    Attributes:
+        clip: bound on the norm of an environment's adjoint state; 0 leaves it.
+        first_bad_step: last step of the rollout whose adjoint was not finite (the first one that
+            backward meets), or None.
+    """
+
+    clip: float = 0.0
+    first_bad_step: int | None = None
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """T steps of N environments.
+
+    Attributes:
+        rewards: (T, N), with the graph behind them.
+        final: state after the last step.
+        success: reached at any step, bool (N,).
+        watch: what was seen of the adjoints, once backward has run.
+    """
+
+    rewards: Tensor
+    final: State
+    success: Tensor
+    watch: Watch = field(default_factory=Watch)
+
+
+class _Gate(torch.autograd.Function):
+    """Identity on (x, v, C, F) whose backward clips each environment's adjoint norm."""
+
+    @staticmethod
+    def forward(ctx: Any, watch: Watch, t: int, *fields: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        ctx.watch, ctx.t = watch, t
+        return tuple(f.view_as(f) for f in fields)
+
+    @staticmethod
+    def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        squares = sum(bar.flatten(1).square().sum(dim=1) for bar in bars)
+        norm = torch.sqrt(torch.as_tensor(squares))
+        if ctx.watch.first_bad_step is None and not bool(torch.isfinite(norm).all()):
+            ctx.watch.first_bad_step = ctx.t
+        if ctx.watch.clip > 0.0:
+            scale = torch.clamp(ctx.watch.clip / torch.clamp(norm, min=1e-30), max=1.0)
+            bars = tuple(bar * scale.reshape(-1, *[1] * (bar.ndim - 1)) for bar in bars)
+        return (None, None, *bars)
+
+
+def rollout(
+    functional: Functional,
+    controller: Controller,
+    start: State,
+    *,
+    window: int | None = None,
+    clip: float = 0.0,
+    steps: int | None = None,
+) -> Rollout:
+    """Run a controller from a start state, keeping the graph.
+
+    Args:
+        functional: the task.
+        controller: (observation (N, O), t) -> action (N, A).
+        start: N start states.
+        window: cut the graph every so many steps; None never.
+        clip: bound on the norm of the adjoint state of each environment and step; 0: none.
+        steps: T; default the task's horizon.
+    """
+    watch, state, rewards = Watch(clip), start, []
+    success = torch.zeros(start.num_envs, dtype=torch.bool, device=start.x.device)
+    for t in range(steps or functional.task.horizon):
+        state = state.detach() if window and t % window == 0 else state
+        state = _gated(state, watch, t)
+        action = controller(functional.observation(state), t)
+        after = functional.transition(state, action)
+        rewards.append(functional.reward(state, action, after))
+        success |= functional.success(after)
+        state = after
+    return Rollout(torch.stack(rewards), state, success, watch)
+
+
+def _gated(state: State, watch: Watch, t: int) -> State:
+    if not state.x.requires_grad:
+        return state
+    x, v, C, F = _Gate.apply(watch, t, state.x, state.v, state.C, state.F)
+    return state.replace(x=x, v=v, C=C, F=F)

@@ -1,0 +1,102 @@
+"""Env: one task as an ordinary `gymnasium.Env`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium.utils import EzPickle
+from numpy.typing import NDArray
+
+from simenv.envs.episodes import Episodes, require_finite
+from simenv.envs.functional import Functional
+from simenv.envs.picture import Painter
+from simenv.errors import ConfigurationError
+
+Array = NDArray[Any]
+
+
+class Env(gymnasium.Env[Array, Array], EzPickle):
+    """A task as a single environment with numpy in and out.
+
+    `info` carries "success" (bool) and "clipped" (action components outside [-1, 1]), and "fault"
+    in plain words where a step went wrong. A step that breaks the simulation is undone and ends
+    the episode as truncated.
+
+    Args:
+        task: path "module:Class" of the `Task`; the registered ids fill it in.
+        render_mode: None or "rgb_array".
+        device: "cpu", "cuda:0" or "auto".
+        threads: CPU threads; a single environment needs no more than one.
+        options: the task's own options, such as `size="full"`.
+
+    Raises:
+        ShapeError: an action of the wrong shape.
+        InvalidActionError: an action with NaN or infinity.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
+
+    def __init__(
+        self,
+        task: str,
+        *,
+        render_mode: str | None = None,
+        device: str = "cpu",
+        threads: int | None = 1,
+        **options: Any,
+    ) -> None:
+        EzPickle.__init__(
+            self, task, render_mode=render_mode, device=device, threads=threads, **options
+        )
+        check_render_mode(render_mode)
+        self.render_mode = render_mode
+        functional = Functional(task, num_envs=1, device=device, threads=threads, **options)
+        self.metadata = {**self.metadata, "render_fps": round(1 / functional.task.scene.step)}
+        self.action_space = functional.task.action_space
+        self.observation_space = functional.task.observation_space
+        self._episodes = Episodes(functional)
+        self._painter: Painter | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Start an episode; the same seed gives the same start."""
+        super().reset(seed=seed)
+        self._episodes.rngs = [self.np_random]
+        self._episodes.restart(np.ones(1, dtype=bool))
+        return self._observe(), {"success": False, "clipped": 0}
+
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """Advance by one environment step; `action` (A,) in [-1, 1]."""
+        if self._episodes.state is None:
+            raise gymnasium.error.ResetNeeded("call reset() before step()")
+        batch = self._episodes.parse(np.asarray(action)[None])
+        require_finite(batch)
+        outcome = self._episodes.step(batch)
+        info: dict[str, Any] = {
+            "success": bool(outcome.success[0]),
+            "clipped": int(outcome.clipped[0]),
+        }
+        if outcome.faults[0] is not None:
+            info["fault"] = outcome.faults[0]
+        reward, terminated = float(outcome.reward[0]), bool(outcome.terminated[0])
+        return self._observe(), reward, terminated, bool(outcome.broken[0]), info
+
+    def render(self) -> Array | None:  # type: ignore[override]
+        """A frame (480, 720, 3) of the present state, or None without a render mode."""
+        if self.render_mode is None:
+            return None
+        if self._painter is None:
+            self._painter = Painter(self._episodes.functional)
+        return self._painter.frame(self._episodes.state, self._episodes.action)
+
+    def _observe(self) -> Array:
+        return self._episodes.observe()[0].cpu().numpy()
+
+
+def check_render_mode(mode: str | None) -> None:
+    """Raise unless the mode is None or "rgb_array"."""
+    if mode not in (None, "rgb_array"):
+        raise ConfigurationError(f"render_mode {mode!r} is not None or 'rgb_array'")

@@ -1,0 +1,135 @@
+"""Episodes: N running episodes of a task, without gradients. Shared by `Env` and `VectorEnv`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simenv.envs.functional import Functional
+from simenv.errors import ConfigurationError, InvalidActionError, ShapeError
+from simenv.mpm import State, describe_fault
+
+INVALID_ACTION = "non-finite action (step not taken)"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one step gave, each (N,).
+
+    Attributes:
+        reward: reward of the step.
+        terminated: the task's own end.
+        broken: the step could not be taken (non-finite action or state); the state is unchanged.
+        success: the task is done.
+        clipped: how many components of the action lay outside [-1, 1].
+        faults: plain words where something went wrong, else None.
+    """
+
+    reward: Tensor
+    terminated: Tensor
+    broken: Tensor
+    success: Tensor
+    clipped: Tensor
+    faults: list[str | None]
+
+
+class Episodes:
+    """Holds the states and random generators of N episodes."""
+
+    def __init__(self, functional: Functional) -> None:
+        self.functional = functional
+        n = functional.num_envs
+        self.rngs: list[np.random.Generator] = [np.random.default_rng() for _ in range(n)]
+        self.state: State | None = None
+        self.action: Tensor | None = None
+
+    @property
+    def num_envs(self) -> int:
+        """N."""
+        return self.functional.num_envs
+
+    @torch.no_grad()
+    def restart(self, mask: np.ndarray) -> None:
+        """New start states where `mask` (N,) holds, each from its own generator."""
+        chosen = np.flatnonzero(mask)
+        if len(chosen) == 0:
+            return
+        fresh = self.functional.start([self.rngs[i] for i in chosen])
+        if self.state is None:
+            if len(chosen) < self.num_envs:
+                raise ConfigurationError("the first reset must reset every environment")
+            self.state = fresh
+            return
+        rows = torch.as_tensor(chosen, device=fresh.x.device)
+        self.state = State(
+            **{name: t.index_copy(0, rows, getattr(fresh, name)) for name, t in self.state.items()}
+        )
+
+    @torch.no_grad()
+    def step(self, action: Tensor) -> Outcome:
+        """Advance every episode; (N, A) actions, non-finite rows leave theirs as it is."""
+        assert self.state is not None
+        bad = ~torch.isfinite(action).all(dim=1)
+        clean = torch.where(bad[:, None], torch.zeros_like(action), action)
+        before = self.state
+        after = self.functional.transition(before, clean)
+        broken = bad | after.failed
+        codes = torch.where(bad, torch.zeros_like(after.fault), after.fault)
+        self.state = before.replace(fault=codes).where(bad, after) if bool(bad.any()) else after
+        self.action = clean
+        return Outcome(
+            reward=self.functional.reward(before, clean, self.state),
+            terminated=self.functional.terminal(self.state),
+            broken=broken,
+            success=self.functional.success(self.state),
+            clipped=(clean.abs() > 1.0).sum(dim=1),
+            faults=_describe(codes, bad),
+        )
+
+    @torch.no_grad()
+    def observe(self) -> Tensor:
+        """Observations (N, O) of the present states, float32, in memory of their own."""
+        assert self.state is not None
+        return self.functional.observation(self.state).to(torch.float32, copy=True)
+
+    def parse(self, action: Any) -> Tensor:
+        """A batch of actions as a tensor on the device.
+
+        Raises:
+            ShapeError: wrong shape, or not numbers.
+        """
+        expected = (self.num_envs, self.functional.task.num_actions)
+        try:
+            tensor = torch.as_tensor(
+                action if torch.is_tensor(action) else np.asarray(action, dtype=np.float64),
+                dtype=self.functional.simulator.dtype,
+                device=self.functional.device,
+            ).detach()
+        except (TypeError, ValueError) as error:
+            raise ShapeError(f"action {action!r} is not an array of numbers: {error}") from error
+        if tuple(tensor.shape) != expected:
+            raise ShapeError(f"action has shape {tuple(tensor.shape)}, expected {expected}")
+        return tensor
+
+
+def require_finite(action: Tensor) -> None:
+    """Raise `InvalidActionError` naming the first non-finite component of one action (1, A)."""
+    bad = torch.nonzero(~torch.isfinite(action[0]))
+    if len(bad):
+        i = int(bad[0])
+        raise InvalidActionError(
+            f"action[{i}] = {float(action[0, i])} is not finite; actions must lie in [-1, 1]"
+        )
+
+
+def _describe(codes: Tensor, bad: Tensor) -> list[str | None]:
+    words: Sequence[str | None] = [None] * len(codes)
+    if not bool((codes != 0).any() | bad.any()):
+        return list(words)
+    pairs = zip(codes.tolist(), bad.tolist(), strict=True)
+    return [INVALID_ACTION if b else describe_fault(c) if c else None for c, b in pairs]

@@ -1,0 +1,253 @@
+"""VectorEnv: N environments of one task, stepped together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.utils import EzPickle
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from simenv.envs.env import check_render_mode
+from simenv.envs.episodes import Episodes, Outcome
+from simenv.envs.functional import Functional
+from simenv.envs.picture import Painter
+from simenv.errors import ConfigurationError
+
+OUTPUTS = ("numpy", "torch")
+
+
+class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
+    """N environments with numpy (default) or torch in and out.
+
+    Truncates at `max_episode_steps`, resets by itself as `autoreset_mode` says, and gives
+    environment i of seed s the seed s + i. An environment whose action or state turns non-finite
+    is truncated with `info["fault"]`; the others are not touched.
+
+    Args:
+        task: path "module:Class" of the `Task`; the registered ids fill it in.
+        num_envs: number of environments N.
+        max_episode_steps: truncation; default the task's horizon.
+        autoreset_mode: "NextStep", "SameStep" or "Disabled" (or the Gymnasium enum).
+        output: "numpy", or "torch" for tensors on the device.
+        render_mode: None or "rgb_array".
+        device: "cpu", "cuda:0" or "auto".
+        threads: CPU threads; default all cores.
+        options: the task's own options.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        num_envs: int = 1,
+        *,
+        max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        output: str = "numpy",
+        render_mode: str | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+        **options: Any,
+    ) -> None:
+        EzPickle.__init__(
+            self,
+            task,
+            num_envs,
+            max_episode_steps=max_episode_steps,
+            autoreset_mode=autoreset_mode,
+            output=output,
+            render_mode=render_mode,
+            device=device,
+            threads=threads,
+            **options,
+        )
+        if output not in OUTPUTS:
+            raise ConfigurationError(f"output {output!r} is not one of {OUTPUTS}")
+        check_render_mode(render_mode)
+        self.output, self.render_mode = output, render_mode
+        self.mode = _autoreset(autoreset_mode)
+        functional = Functional(task, num_envs=num_envs, device=device, threads=threads, **options)
+        self.num_envs = num_envs
+        self.max_episode_steps = max_episode_steps or functional.task.horizon
+        self.single_action_space = functional.task.action_space
+        self.single_observation_space = functional.task.observation_space
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.metadata = {
+            "render_modes": ["rgb_array"],
+            "render_fps": round(1 / functional.task.scene.step),
+            "autoreset_mode": self.mode,
+        }
+        self._episodes = Episodes(functional)
+        self._elapsed = np.zeros(num_envs, dtype=np.int64)
+        self._done = np.zeros(num_envs, dtype=bool)
+        self._painter: Painter | None = None
+
+    # ------------------------------------------------------------------ the two verbs
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start episodes everywhere, or where `options["reset_mask"]` (N,) holds."""
+        mask = self._reset_mask(options)
+        self._seed(seed, mask)
+        self._restart(mask)
+        info = self._info_arrays({"success": np.zeros(self.num_envs, bool)}, mask)
+        info |= self._info_arrays({"clipped": np.zeros(self.num_envs, np.int64)}, mask)
+        return self._out(self._episodes.observe()), info
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Advance every environment; `actions` (N, A).
+
+        Raises:
+            ShapeError: wrong shape.
+            ResetNeeded: before the first reset; in mode "Disabled", where one has finished.
+        """
+        batch = self._episodes.parse(actions)
+        self._require_running()
+        resetting = self._done.copy() if self.mode == AutoresetMode.NEXT_STEP else self._nobody()
+        if resetting.any():
+            # Their action is ignored: whatever it is, it must not count as a fault.
+            batch[torch.as_tensor(resetting, device=batch.device)] = 0.0
+        outcome = self._episodes.step(batch)
+        self._elapsed += 1
+        self._restart(resetting)
+        running = ~resetting
+        terminated = _array(outcome.terminated) & running
+        late = self._elapsed >= self.max_episode_steps
+        truncated = (late | _array(outcome.broken)) & running
+        self._done = terminated | truncated
+        info = self._info(outcome, running)
+        reward = outcome.reward * torch.as_tensor(running, device=outcome.reward.device)
+        observation = self._out(self._episodes.observe())
+        if self.mode == AutoresetMode.SAME_STEP and self._done.any():
+            observation, info = self._finish(observation, info)
+        return observation, self._reward(reward), self._out(terminated), self._out(truncated), info
+
+    def render(self) -> tuple[Any, ...] | None:
+        """One frame per environment, or None without a render mode."""
+        if self.render_mode is None:
+            return None
+        if self._painter is None:
+            self._painter = Painter(self._episodes.functional)
+        return tuple(
+            self._painter.frame(self._episodes.state, self._episodes.action, index=i)
+            for i in range(self.num_envs)
+        )
+
+    # ------------------------------------------------------------------ resets
+
+    def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
+        given = (options or {}).get("reset_mask")
+        if given is None:
+            return np.ones(self.num_envs, dtype=bool)
+        mask = np.asarray(given)
+        if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
+            raise ConfigurationError(
+                f"reset_mask must be a bool array of shape ({self.num_envs},) with at least one "
+                f"True, got {mask.dtype} of shape {mask.shape}"
+            )
+        return mask
+
+    def _seed(self, seed: int | Sequence[int | None] | None, mask: np.ndarray) -> None:
+        first = self._episodes.state is None
+        if seed is None and not first:
+            return
+        if isinstance(seed, (int, np.integer)):
+            seeds: Sequence[int | None] = [int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = [None] * self.num_envs if seed is None else list(seed)
+        if len(seeds) != self.num_envs:
+            raise ConfigurationError(f"{len(seeds)} seeds for {self.num_envs} environments")
+        for i in np.flatnonzero(mask):
+            if seeds[i] is not None or first:
+                self._episodes.rngs[i] = np.random.default_rng(seeds[i])
+
+    def _restart(self, mask: np.ndarray) -> None:
+        self._episodes.restart(mask)
+        self._elapsed[mask] = 0
+        self._done[mask] = False
+
+    def _finish(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """SAME_STEP: keep the last observation and info of finished episodes, and restart them."""
+        done = self._done.copy()
+        final_obs = np.full(self.num_envs, None, dtype=object)
+        for i in np.flatnonzero(done):
+            final_obs[i] = observation[i]
+        final_info = {k: v & done if k.startswith("_") else v for k, v in info.items()}
+        self._restart(done)
+        fresh = {
+            **info,
+            "success": info["success"] & ~done,
+            "clipped": np.where(done, 0, info["clipped"]),
+            "final_obs": final_obs,
+            "_final_obs": done,
+            "final_info": final_info,
+            "_final_info": done,
+        }
+        if "_fault" in info:
+            fresh["_fault"] = info["_fault"] & ~done
+        return self._out(self._episodes.observe()), fresh
+
+    def _require_running(self) -> None:
+        if self._episodes.state is None:
+            raise gymnasium.error.ResetNeeded("call reset() before step()")
+        if self.mode == AutoresetMode.DISABLED and self._done.any():
+            raise gymnasium.error.ResetNeeded(
+                f"environments {np.flatnonzero(self._done).tolist()} have finished; reset them "
+                "with reset(options={'reset_mask': mask})"
+            )
+
+    # ------------------------------------------------------------------ output
+
+    def _info(self, outcome: Outcome, running: np.ndarray) -> dict[str, Any]:
+        success = _array(outcome.success) & running
+        clipped = np.where(running, _array(outcome.clipped), 0)
+        info = self._info_arrays({"success": success, "clipped": clipped}, self._everybody())
+        if any(fault is not None for fault in outcome.faults):
+            words = np.array(outcome.faults, dtype=object)
+            mask = running & np.array([fault is not None for fault in outcome.faults])
+            info |= {"fault": words, "_fault": mask}
+        return info
+
+    def _info_arrays(self, values: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
+        """Gymnasium's vector info: each array with its `_key` mask."""
+        return {k: v for key, value in values.items() for k, v in ((key, value), (f"_{key}", mask))}
+
+    def _reward(self, reward: Tensor) -> Any:
+        if self.output == "torch":
+            return reward
+        return reward.to(torch.float64).cpu().numpy()
+
+    def _out(self, value: Tensor | np.ndarray) -> Any:
+        """To the kind of array that the user asked for."""
+        if self.output == "torch":
+            return torch.as_tensor(value, device=self._episodes.functional.device)
+        return value.cpu().numpy() if torch.is_tensor(value) else value.copy()
+
+    def _nobody(self) -> np.ndarray:
+        return np.zeros(self.num_envs, dtype=bool)
+
+    def _everybody(self) -> np.ndarray:
+        return np.ones(self.num_envs, dtype=bool)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.cpu().numpy()
+
+
+def _autoreset(mode: AutoresetMode | str) -> AutoresetMode:
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        raise ConfigurationError(
+            f"autoreset_mode {mode!r} is not one of {[m.value for m in AutoresetMode]}"
+        ) from None

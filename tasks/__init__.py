@@ -1,0 +1,1 @@
+"""The tasks, one file per family. Registered ids point at their classes by string."""

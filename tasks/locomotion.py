@@ -1,0 +1,140 @@
+"""Soft robots that move themselves by muscles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simenv import mpm
+from simenv.envs.task import OBSERVATION_BOUND, Task
+from simenv.mpm import Control, Simulator, State
+
+
+class SoftWalker2D(Task):
+    """A soft body on two legs of two muscles each walks along rough ground.
+
+    After the 2-D walker of ChainQueen (Hu et al., ICRA 2019), in SI units: a torso of 0.4 m by
+    0.1 m on legs 0.15 m long, jelly of E = 20 kPa and 1000 kg/m³, Coulomb friction 0.8. Each leg
+    is two vertical strips; contracting one bends the leg, contracting both shortens it.
+
+    Action (4): activation of the rear leg's rear and front strip and of the front leg's rear and
+    front strip, times 10 kPa; positive contracts.
+
+    Observation (30): for the four strips and the rear, middle and front third of the torso the
+    mean position (x relative to the torso's middle, y above the ground; in units of 0.25 m) and
+    mean velocity [m/s]; then sine and cosine of a 2 Hz phase.
+
+    Reward: 100 times the head's advance [m] minus 0.01 |a|² per step. Success: the head (front
+    third) has advanced 0.3 m. Episodes last 80 steps of 0.05 s; there is no early end.
+
+    Start: rest, each particle displaced by up to 2 % of a cell and the body given a velocity of up
+    to 0.02 m/s along each axis.
+
+    Args:
+        size: "small" (448 particles, 80 x 40 cells) or "full" (7,168 particles, 320 x 160).
+    """
+
+    num_actions: ClassVar[int] = 4
+    num_observations: ClassVar[int] = 30
+    horizon: ClassVar[int] = 80
+
+    muscles: ClassVar[tuple[str, ...]] = ("rear-rear", "rear-front", "front-rear", "front-front")
+    max_activation: ClassVar[float] = 4.0e3
+    goal: ClassVar[float] = 0.3
+    phase_steps: ClassVar[int] = 10
+    length: ClassVar[float] = 0.25
+
+    def __init__(self, *, size: str = "small") -> None:
+        super().__init__(size=size)
+        scale = 1 if size == "small" else 4
+        self.scene = mpm.Scene(
+            size=(2.0, 1.0),
+            cells=(80 * scale, 40 * scale),
+            step=0.05,
+            walls={"y-": mpm.Wall("separating", friction=0.8)},
+        )
+        jelly = mpm.NeoHookean(E=2.0e4, nu=0.3, density=1.0e3)
+        left = 0.3
+        for channel, (name, offset) in enumerate(
+            zip(self.muscles, (0.0, 0.05, 0.3, 0.35), strict=True)
+        ):
+            strip = mpm.Box((left + offset + 0.025, 0.075), (0.05, 0.15))
+            muscle = mpm.Muscle(jelly, (0.0, 1.0), channel, self.max_activation)
+            self.scene.add_body(strip, muscle, name=name)
+        self.scene.add_body(mpm.Box((left + 0.2, 0.2), (0.4, 0.1)), jelly, name="torso")
+
+    def bind(self, simulator: Simulator) -> None:
+        """Averaging matrix of the seven groups, and where the head starts."""
+        super().bind(simulator)
+        rest = simulator.initial_state().x[0]
+        masks = [self._members(name, rest) for name in self.muscles]
+        torso = self._members("torso", rest)
+        thirds = torch.clamp((rest[:, 0] - 0.3) / (0.4 / 3), 0, 2.999).long()
+        masks += [torso & (thirds == k) for k in range(3)]
+        groups = torch.stack(masks).to(rest.dtype)
+        self._groups = groups / groups.sum(dim=1, keepdim=True)
+        self._torso = torso.to(rest.dtype) / torso.sum()
+        self._start = float(self._groups[-1] @ rest[:, 0])
+
+    def _members(self, body: str, rest: Tensor) -> Tensor:
+        mask = torch.zeros(len(rest), dtype=torch.bool, device=rest.device)
+        mask[self.simulator.particles(body)] = True
+        return mask
+
+    def perturb(self, rest: State, rngs: Sequence[np.random.Generator]) -> State:
+        """Jitter positions by 2 % of a cell and give a velocity of up to 0.02 m/s."""
+        shape = rest.x.shape[1:]
+        jitter = np.stack([rng.uniform(-0.02, 0.02, shape) for rng in rngs]) * self.scene.dx
+        push = np.stack([rng.uniform(-0.02, 0.02, (1, 2)) for rng in rngs])
+        return rest.replace(
+            x=rest.x + torch.as_tensor(jitter).to(rest.x),
+            v=rest.v + torch.as_tensor(push).to(rest.v),
+        )
+
+    def control(self, state: State, action: Tensor) -> Control:
+        """Activations [Pa]."""
+        return Control(activation=action * self.max_activation)
+
+    def observe(self, state: State) -> Tensor:
+        """Group means and phase."""
+        x = torch.einsum("gp,npd->ngd", self._groups, state.x)
+        v = torch.einsum("gp,npd->ngd", self._groups, state.v)
+        middle = state.x[:, :, 0] @ self._torso
+        ahead = (x[:, :, 0] - middle[:, None]) / self.length
+        height = x[:, :, 1] / self.length
+        angle = state.time.to(x.dtype)[:, None] * (2 * math.pi / self.phase_steps)
+        parts = [ahead, height, v[:, :, 0], v[:, :, 1], torch.sin(angle), torch.cos(angle)]
+        return torch.clamp(torch.cat(parts, dim=1), -OBSERVATION_BOUND, OBSERVATION_BOUND)
+
+    def advance(self, state: State) -> Tensor:
+        """How far the head has come since the start [m], (N,)."""
+        return state.x[:, :, 0] @ self._groups[-1] - self._start
+
+    def reward(self, state: State, action: Tensor, after: State) -> Tensor:
+        """100 Δx_head − 0.01 |a|²."""
+        gained = self.advance(after) - self.advance(state)
+        return 100.0 * gained - 0.01 * (action * action).sum(dim=1)
+
+    def success(self, state: State) -> Tensor:
+        """The head has advanced 0.3 m."""
+        return self.advance(state) >= self.goal
+
+    def picture(self, state: State, action: Tensor | None) -> dict[str, Any]:
+        """Muscles coloured by activation (red contracts, blue extends), the torso in sand."""
+        from simenv.render import Camera2D, Ground, diverging
+
+        colors = np.tile(np.array([0.93, 0.79, 0.55]), (state.x.shape[1], 1))
+        levels = np.zeros(4) if action is None else action[0].clamp(-1, 1).cpu().numpy()
+        for level, name in zip(levels, self.muscles, strict=True):
+            colors[self.simulator.particles(name)] = diverging(np.array([level]))
+        return {
+            "colors": colors,
+            "radius": 0.62 * math.sqrt(self.scene.bodies[0].volume),
+            "camera": Camera2D(center=(1.0, 0.40), height=1.0),
+            "ground": Ground(level=0.0, tile=0.1),
+        }
