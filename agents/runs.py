@@ -59,12 +59,15 @@ class Run:
         """What the run was started with.
 
         Raises:
-            RunError: no such run.
+            RunError: no such run, or its config.json is damaged.
         """
         file = self.path / "config.json"
         if not file.is_file():
             raise RunError(f"{self.path} is no run folder: it has no config.json")
-        config: dict[str, Any] = json.loads(file.read_text())
+        try:
+            config: dict[str, Any] = json.loads(file.read_text())
+        except ValueError as error:
+            raise RunError(f"{file} is damaged: {error}") from error
         return config
 
     def write_json(self, name: str, content: Any) -> None:
@@ -82,8 +85,15 @@ class Run:
             writer.writerows(rows)
 
     def metrics(self) -> dict[str, list[float]]:
-        """Columns of metrics.csv."""
-        with (self.path / "metrics.csv").open(newline="") as stream:
+        """Columns of metrics.csv.
+
+        Raises:
+            RunError: nothing has been written yet.
+        """
+        file = self.path / "metrics.csv"
+        if not file.is_file():
+            raise RunError(f"{self.path} has no metrics.csv")
+        with file.open(newline="") as stream:
             rows = list(csv.DictReader(stream))
         return {key: [float(row[key]) for row in rows] for key in rows[0]} if rows else {}
 

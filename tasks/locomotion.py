@@ -23,7 +23,7 @@ class SoftWalker2D(Task):
     is two vertical strips; contracting one bends the leg, contracting both shortens it.
 
     Action (4): activation of the rear leg's rear and front strip and of the front leg's rear and
-    front strip, times 10 kPa; positive contracts.
+    front strip, times 4 kPa; positive contracts.
 
     Observation (30): for the four strips and the rear, middle and front third of the torso the
     mean position (x relative to the torso's middle, y above the ground; in units of 0.25 m) and
@@ -44,6 +44,7 @@ class SoftWalker2D(Task):
     horizon: ClassVar[int] = 80
 
     muscles: ClassVar[tuple[str, ...]] = ("rear-rear", "rear-front", "front-rear", "front-front")
+    offsets: ClassVar[tuple[float, ...]] = (0.0, 0.05, 0.3, 0.35)
     max_activation: ClassVar[float] = 4.0e3
     goal: ClassVar[float] = 0.3
     phase_steps: ClassVar[int] = 10
@@ -60,10 +61,8 @@ class SoftWalker2D(Task):
         )
         jelly = mpm.NeoHookean(E=2.0e4, nu=0.3, density=1.0e3)
         left = 0.3
-        for channel, (name, offset) in enumerate(
-            zip(self.muscles, (0.0, 0.05, 0.3, 0.35), strict=True)
-        ):
-            strip = mpm.Box((left + offset + 0.025, 0.075), (0.05, 0.15))
+        for channel, name in enumerate(self.muscles):
+            strip = mpm.Box((left + 0.025 + self.offsets[channel], 0.075), (0.05, 0.15))
             muscle = mpm.Muscle(jelly, (0.0, 1.0), channel, self.max_activation)
             self.scene.add_body(strip, muscle, name=name)
         self.scene.add_body(mpm.Box((left + 0.2, 0.2), (0.4, 0.1)), jelly, name="torso")

@@ -71,7 +71,8 @@ def optimise(
         returns = run.rewards.detach().sum(dim=0)
         keeper.see(policy, returns, run.success)
         norm = _descend(adam, policy, run, keeper)
-        schedule.step()
+        if math.isfinite(norm):
+            schedule.step()
         if report is not None:
             report(keeper.row(iteration, returns, norm))
     return keeper.result()

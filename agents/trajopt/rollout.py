@@ -50,12 +50,12 @@ class _Gate(torch.autograd.Function):
     """Identity on (x, v, C, F) whose backward clips each environment's adjoint norm."""
 
     @staticmethod
-    def forward(ctx: Any, watch: Watch, t: int, *fields: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(ctx: Any, watch: Watch, t: int, *fields: Tensor) -> tuple[Tensor, ...]:
         ctx.watch, ctx.t = watch, t
         return tuple(f.view_as(f) for f in fields)
 
     @staticmethod
-    def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
         squares = sum(bar.flatten(1).square().sum(dim=1) for bar in bars)
         norm = torch.sqrt(torch.as_tensor(squares))
         if ctx.watch.first_bad_step is None and not bool(torch.isfinite(norm).all()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -36,7 +36,7 @@ class Env(gymnasium.Env[Array, Array], EzPickle):
         InvalidActionError: an action with NaN or infinity.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Env(gymnasium.Env[Array, Array], EzPickle):
         """Advance by one environment step; `action` (A,) in [-1, 1]."""
         if self._episodes.state is None:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
-        batch = self._episodes.parse(np.asarray(action)[None])
+        batch = self._episodes.parse(action, single=True)
         require_finite(batch)
         outcome = self._episodes.step(batch)
         info: dict[str, Any] = {
@@ -84,13 +84,17 @@ class Env(gymnasium.Env[Array, Array], EzPickle):
         reward, terminated = float(outcome.reward[0]), bool(outcome.terminated[0])
         return self._observe(), reward, terminated, bool(outcome.broken[0]), info
 
-    def render(self) -> Array | None:  # type: ignore[override]
-        """A frame (480, 720, 3) of the present state, or None without a render mode."""
+    def render(self) -> Array | None:
+        """A frame (360, 720, 3) of the present state, or None without a render mode."""
         if self.render_mode is None:
             return None
         if self._painter is None:
             self._painter = Painter(self._episodes.functional)
         return self._painter.frame(self._episodes.state, self._episodes.action)
+
+    def close(self) -> None:
+        """End the episode; only `reset` may follow."""
+        self._episodes.state = None
 
     def _observe(self) -> Array:
         return self._episodes.observe()[0].cpu().numpy()

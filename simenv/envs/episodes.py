@@ -69,6 +69,8 @@ class Episodes:
         self.state = State(
             **{name: t.index_copy(0, rows, getattr(fresh, name)) for name, t in self.state.items()}
         )
+        if self.action is not None:
+            self.action = self.action.index_fill(0, rows, 0.0)
 
     @torch.no_grad()
     def step(self, action: Tensor) -> Outcome:
@@ -97,13 +99,14 @@ class Episodes:
         assert self.state is not None
         return self.functional.observation(self.state).to(torch.float32, copy=True)
 
-    def parse(self, action: Any) -> Tensor:
-        """A batch of actions as a tensor on the device.
+    def parse(self, action: Any, single: bool = False) -> Tensor:
+        """Actions (N, A), or with `single` one action (A,), as a batch on the device.
 
         Raises:
             ShapeError: wrong shape, or not numbers.
         """
-        expected = (self.num_envs, self.functional.task.num_actions)
+        batch = (self.num_envs, self.functional.task.num_actions)
+        expected = batch[1:] if single else batch
         try:
             tensor = torch.as_tensor(
                 action if torch.is_tensor(action) else np.asarray(action, dtype=np.float64),
@@ -114,7 +117,7 @@ class Episodes:
             raise ShapeError(f"action {action!r} is not an array of numbers: {error}") from error
         if tuple(tensor.shape) != expected:
             raise ShapeError(f"action has shape {tuple(tensor.shape)}, expected {expected}")
-        return tensor
+        return tensor.reshape(batch)
 
 
 def require_finite(action: Tensor) -> None:

@@ -57,7 +57,7 @@ class SB3VecEnv(VecEnv):
         """Observations, float32 rewards, dones and one info per environment."""
         observation, reward, terminated, truncated, info = self.envs.step(self._actions)
         infos = [self._row(info, i) for i in range(self.num_envs)]
-        for i in np.flatnonzero(terminated | truncated):
+        for i in np.flatnonzero(terminated | truncated).tolist():
             infos[i] = self._row(info["final_info"], i)
             infos[i]["terminal_observation"] = info["final_obs"][i]
             infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])

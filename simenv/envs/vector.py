@@ -73,7 +73,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         self.mode = _autoreset(autoreset_mode)
         functional = Functional(task, num_envs=num_envs, device=device, threads=threads, **options)
         self.num_envs = num_envs
-        self.max_episode_steps = max_episode_steps or functional.task.horizon
+        self.max_episode_steps = _episode_steps(max_episode_steps, functional.task.horizon)
         self.single_action_space = functional.task.action_space
         self.single_observation_space = functional.task.observation_space
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -97,6 +97,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
         """Start episodes everywhere, or where `options["reset_mask"]` (N,) holds."""
+        self._require_open()
         mask = self._reset_mask(options)
         self._seed(seed, mask)
         self._restart(mask)
@@ -110,13 +111,15 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         Raises:
             ShapeError: wrong shape.
             ResetNeeded: before the first reset; in mode "Disabled", where one has finished.
+            ClosedEnvironmentError: after `close`.
         """
         batch = self._episodes.parse(actions)
         self._require_running()
         resetting = self._done.copy() if self.mode == AutoresetMode.NEXT_STEP else self._nobody()
         if resetting.any():
             # Their action is ignored: whatever it is, it must not count as a fault.
-            batch[torch.as_tensor(resetting, device=batch.device)] = 0.0
+            ignored = torch.as_tensor(resetting, device=batch.device)[:, None]
+            batch = torch.where(ignored, torch.zeros_like(batch), batch)
         outcome = self._episodes.step(batch)
         self._elapsed += 1
         self._restart(resetting)
@@ -167,7 +170,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
             seeds = [None] * self.num_envs if seed is None else list(seed)
         if len(seeds) != self.num_envs:
             raise ConfigurationError(f"{len(seeds)} seeds for {self.num_envs} environments")
-        for i in np.flatnonzero(mask):
+        for i in np.flatnonzero(mask).tolist():
             if seeds[i] is not None or first:
                 self._episodes.rngs[i] = np.random.default_rng(seeds[i])
 
@@ -197,7 +200,14 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
             fresh["_fault"] = info["_fault"] & ~done
         return self._out(self._episodes.observe()), fresh
 
+    def _require_open(self) -> None:
+        if self.closed:
+            raise gymnasium.error.ClosedEnvironmentError(
+                "the environments are closed; make new ones"
+            )
+
     def _require_running(self) -> None:
+        self._require_open()
         if self._episodes.state is None:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
         if self.mode == AutoresetMode.DISABLED and self._done.any():
@@ -242,6 +252,12 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.cpu().numpy()
+
+
+def _episode_steps(given: int | None, horizon: int) -> int:
+    if given is not None and given < 1:
+        raise ConfigurationError(f"max_episode_steps = {given} must be at least 1, or None")
+    return horizon if given is None else given
 
 
 def _autoreset(mode: AutoresetMode | str) -> AutoresetMode:

@@ -14,7 +14,8 @@ _registry: dict[tuple[str, Types, bool], Any] = {}
 def constitutive_kernel(law: Material, types: Types) -> Any:
     """Kernel F ← project((I + dt C) F), A = m C − k V τ.
 
-    Launch over environments x particles of the group, flattened.
+    Launch over environments x particles of the group, flattened; `members` gives each thread its
+    particle.
     """
     return _cached(law, types, adjoint=False)
 
@@ -47,19 +48,16 @@ def _forward(law: Material, types: Types) -> Any:
         parameters: wp.array(dtype=Parameters),
         mass: wp.array(dtype=T),
         volume: wp.array(dtype=T),
-        particles: int,
-        start: int,
-        count: int,
+        members: wp.array(dtype=wp.int32),
         dt: T,
         k: T,
         F_out: wp.array(dtype=mat),
         A: wp.array(dtype=mat),
+        particles: int,
         fault: wp.array(dtype=wp.int32),
     ):
         i = wp.tid()
-        env = i // count
-        own = i - env * count + start
-        p = env * particles + own
+        p = members[i]
         theta = parameters[i]
         c = C[p]
         f = F[p]
@@ -68,9 +66,9 @@ def _forward(law: Material, types: Types) -> Any:
             f = project(f, theta)
         # Written as "not greater" so that NaN is caught too.
         if not wp.determinant(f) > T(0.0):
-            wp.atomic_or(fault, env, INVERTED)
+            wp.atomic_or(fault, p // particles, INVERTED)
         F_out[p] = f
-        A[p] = c * mass[p] - stress(f, c, theta) * (k * volume[own])
+        A[p] = c * mass[p] - stress(f, c, theta) * (k * volume[p])
 
     return constitutive
 
@@ -100,9 +98,7 @@ def _adjoint(law: Material, types: Types) -> Any:
         parameters: wp.array(dtype=Parameters),
         mass: wp.array(dtype=T),
         volume: wp.array(dtype=T),
-        particles: int,
-        start: int,
-        count: int,
+        members: wp.array(dtype=wp.int32),
         dt: T,
         k: T,
         A_bar: wp.array(dtype=mat),
@@ -112,13 +108,11 @@ def _adjoint(law: Material, types: Types) -> Any:
         mass_bar: wp.array(dtype=T),
     ):
         i = wp.tid()
-        env = i // count
-        own = i - env * count + start
-        p = env * particles + own
+        p = members[i]
         theta = parameters[i]
         c = C[p]
         a_bar = A_bar[p]
-        tau_bar = a_bar * (-k * volume[own])
+        tau_bar = a_bar * (-k * volume[p])
         f_bar, c_bar, theta_bar, _unused = wp.grad(stress_power)(F_next[p], c, theta, tau_bar)
         f_bar = f_bar + F_bar[p]
         if wp.static(project is not None):

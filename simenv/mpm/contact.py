@@ -17,7 +17,7 @@ from typing import Any
 import warp as wp
 
 from simenv.errors import ConfigurationError
-from simenv.mpm.transfer import stencil
+from simenv.mpm.transfer import packing
 from simenv.mpm.types import Types
 
 MODES = ("sticky", "slip", "separating")
@@ -140,7 +140,7 @@ def grid_kernel(types: Types) -> Any:
     """Kernel: momentum to velocity, gravity, walls. Launch over environments x nodes, flattened."""
     T, vec, node, Index, d = types.scalar, types.vec, types.node, types.index, types.dim
     module = f"simenv_mpm_contact_{types.tag}"
-    bc, affine = _boundary(types, module), stencil(types).affine
+    bc, to = _boundary(types, module), packing(types)
     Modes, Frictions = bc.Modes, bc.Frictions
 
     @wp.kernel(module=module, enable_backward=False)
@@ -155,13 +155,13 @@ def grid_kernel(types: Types) -> Any:
     ):
         i = wp.tid()
         q = grid[i]
-        m = q[d]
+        m = q[3]
         if m > T(0.0):
-            v = affine.head(q) / m + gravity_dt
+            v = to.head(q) / m + gravity_dt
             n = bc.unravel(i % num_nodes, nodes)
             if not bc.interior(n, nodes):
                 v = bc.boundary(v, n, nodes, modes, friction)
-            velocity[i] = affine.pack(v, m)
+            velocity[i] = to.pack(v, m)
         else:
             velocity[i] = node()
 
@@ -177,7 +177,7 @@ def grid_adjoint_kernel(types: Types) -> Any:
     """
     T, vec, node, Index, d = types.scalar, types.vec, types.node, types.index, types.dim
     module = f"simenv_mpm_contact_adjoint_{types.tag}"
-    bc, affine = _boundary(types, module), stencil(types).affine
+    bc, to = _boundary(types, module), packing(types)
     Modes, Frictions, contraction = bc.Modes, bc.Frictions, bc.contraction
 
     # enable_backward makes Warp generate the adjoints that wp.grad calls.
@@ -193,13 +193,13 @@ def grid_adjoint_kernel(types: Types) -> Any:
     ):
         i = wp.tid()
         q = grid[i]
-        m = q[d]
+        m = q[3]
         if m > T(0.0):
-            v = affine.head(q) / m
-            v_bar = affine.head(grid_bar[i])
+            v = to.head(q) / m
+            v_bar = to.head(grid_bar[i])
             n = bc.unravel(i % num_nodes, nodes)
             if not bc.interior(n, nodes):
                 v_bar = wp.grad(contraction)(v + gravity_dt, v_bar, n, nodes, modes, friction)[0]
-            grid_bar[i] = affine.pack(v_bar / m, -wp.dot(v, v_bar) / m)
+            grid_bar[i] = to.pack(v_bar / m, -wp.dot(v, v_bar) / m)
 
     return update_grid_adjoint

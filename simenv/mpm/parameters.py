@@ -108,7 +108,8 @@ class ParameterPacker:
         }:
             raise ShapeError(
                 f"parameter {name!r} of body {body.name!r} has shape {tuple(value.shape)}, "
-                f"expected (), ({self.num_envs},), ({self.num_envs}, 1) or ({self.num_envs}, {len(body.x)})"
+                f"expected (), ({self.num_envs},), ({self.num_envs}, 1) "
+                f"or ({self.num_envs}, {len(body.x)})"
             )
         return shaped
 

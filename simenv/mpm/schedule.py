@@ -68,6 +68,11 @@ class Frame:
     F: Any
 
 
+def num_nodes(scene: Scene) -> int:
+    """Length of an environment's grid: its nodes and one that is read beyond the last row."""
+    return math.prod(scene.nodes) + 1
+
+
 def view(tensor: Tensor, dtype: Any) -> Any:
     """A flat Warp array of `dtype` elements over a contiguous torch tensor's memory."""
     shape = getattr(dtype, "_shape_", ())
@@ -102,7 +107,7 @@ class Constants:
         return cls(
             types=types,
             particles=scene.num_particles,
-            num_nodes=math.prod(scene.nodes),
+            num_nodes=num_nodes(scene),
             nodes=types.index(*scene.nodes),
             modes=wp.types.vector(faces, wp.int32)(*(wall.code for wall in scene.walls)),
             friction=wp.types.vector(faces, types.scalar)(*(w.friction for w in scene.walls)),
@@ -121,6 +126,10 @@ class Chunk:
     """Launches for environments `envs`, drawing on buffers that belong to this chunk alone.
 
     Arrays are flat Warp views: environments x particles or environments x nodes long.
+
+    Attributes:
+        origin: first node of each particle's environment.
+        members: for each group, the particles that its parameters belong to.
     """
 
     device: str
@@ -130,6 +139,8 @@ class Chunk:
     substeps: int
     mass: Any
     volume: Any
+    origin: Any
+    members: Sequence[Any]
     parameters: Sequence[Any]
     A: Any
     grid: Any
@@ -154,25 +165,27 @@ class Chunk:
         self.launch(
             forward_kernels(c.types).g2p,
             c.particles,
-            [source.x, self.grid, c.particles, c.num_nodes, c.nodes, c.lower, c.upper]
-            + [c.inv_dx, c.dt, target.x, target.v, target.C, self.fault],
+            [source.x, self.grid, self.origin, c.nodes, c.lower, c.upper, c.inv_dx, c.dt]
+            + [c.particles, target.x, target.v, target.C, self.fault],
         )
 
     def to_grid(self, source: Frame, target: Frame, velocity: Any) -> None:
         """Stress, P2G and the grid update; leaves node velocities in `velocity`."""
         c = self.constants
-        for group, parameters in zip(self.groups, self.parameters, strict=True):
+        for group, members, parameters in zip(
+            self.groups, self.members, self.parameters, strict=True
+        ):
             self.launch(
                 constitutive_kernel(group.law, c.types),
                 group.count,
-                [source.F, source.C, parameters, self.mass, self.volume, c.particles, group.start]
-                + [group.count, c.dt, c.k, target.F, self.A, self.fault],
+                [source.F, source.C, parameters, self.mass, self.volume, members]
+                + [c.dt, c.k, target.F, self.A, c.particles, self.fault],
             )
         self.grid.zero_()
         self.launch(
             forward_kernels(c.types).p2g,
             c.particles,
-            [source.x, source.v, self.A, self.mass, c.particles, c.num_nodes, c.nodes, c.dx]
+            [source.x, source.v, self.A, self.mass, self.origin, c.nodes, c.dx]
             + [c.inv_dx, self.grid],
         )
         self.launch(
@@ -239,7 +252,7 @@ class Adjoint:
         self.chunk.launch(
             adjoint_kernels(c.types).g2p,
             c.particles,
-            [source.x, target.x, target.v, self.velocity, c.particles, c.num_nodes]
+            [source.x, target.x, target.v, self.velocity, self.chunk.origin]
             + [c.nodes, c.lower, c.upper, c.inv_dx, c.dt, bar.x, bar.v, bar.C, self.grid_bar],
         )
 
@@ -257,19 +270,19 @@ class Adjoint:
         self.chunk.launch(
             adjoint_kernels(c.types).p2g,
             c.particles,
-            [source.x, source.v, self.chunk.A, self.chunk.mass, self.grid_bar, c.particles]
-            + [c.num_nodes, c.nodes, c.dx, c.inv_dx, bar.x, bar.v, self.A_bar, self.mass_bar],
+            [source.x, source.v, self.chunk.A, self.chunk.mass, self.grid_bar]
+            + [self.chunk.origin, c.nodes, c.dx, c.inv_dx, bar.x, bar.v, self.A_bar, self.mass_bar],
         )
 
     def _reverse_constitutive(self, source: Frame, target: Frame) -> None:
         c, chunk = self.chunk.constants, self.chunk
-        for group, theta, theta_bar in zip(
-            chunk.groups, chunk.parameters, self.parameters_bar, strict=True
+        for group, members, theta, theta_bar in zip(
+            chunk.groups, chunk.members, chunk.parameters, self.parameters_bar, strict=True
         ):
             chunk.launch(
                 constitutive_adjoint_kernel(group.law, c.types),
                 group.count,
-                [source.F, target.F, source.C, theta, chunk.mass, chunk.volume, c.particles]
-                + [group.start, group.count, c.dt, c.k, self.A_bar, self.bar.F, self.bar.C]
+                [source.F, target.F, source.C, theta, chunk.mass, chunk.volume, members]
+                + [c.dt, c.k, self.A_bar, self.bar.F, self.bar.C]
                 + [theta_bar, self.mass_bar],
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from simenv.mpm.autograd import StepFunction
 from simenv.mpm.device import load, resolve_device
 from simenv.mpm.parameters import Overrides, ParameterPacker, group_bodies
 from simenv.mpm.scene import Scene
-from simenv.mpm.schedule import Adjoint, Chunk, Constants, Frames, view
+from simenv.mpm.schedule import Adjoint, Chunk, Constants, Frames, num_nodes, view
 from simenv.mpm.state import Control, State
 from simenv.mpm.transfer import NOT_A_NUMBER
 from simenv.mpm.types import TORCH_DTYPES, warp_types
@@ -205,21 +204,26 @@ class Simulator:
         self._work = Frames.empty(1, n, self.scene, self.types.dtype, self.device)
         self._mass, self._A = self._zeros(n, p), self._zeros(n, p, d, d)
         volumes = [[body.volume] * len(body.x) for g in self.groups for body in g.bodies]
-        self._volume = self._tensor([v for body in volumes for v in body])
-        self._grid = self._zeros(n, math.prod(self.scene.nodes), d + 1)
+        self._volume = self._tensor([v for body in volumes for v in body]).repeat(n, 1)
+        self._grid = self._zeros(n, num_nodes(self.scene), 4)
         self._fault = self._zeros(n, dtype=torch.int32)
         self._parameters = [self._zeros(n, *size) for size in self._sizes]
 
     def _chunk(self, envs: slice) -> Chunk:
-        t = self.types
+        t, n, p = self.types, envs.stop - envs.start, self.num_particles
+        env = torch.arange(n, dtype=torch.int32, device=self.device)[:, None]
+        index = torch.arange(p, dtype=torch.int32, device=self.device)
+        members = [env * p + index[g.start : g.start + g.count] for g in self.groups]
         return Chunk(
             device=self.device,
-            num_envs=envs.stop - envs.start,
+            num_envs=n,
             constants=Constants.of(self.scene, t),
             groups=self.groups,
             substeps=self.substeps,
             mass=view(self._mass[envs], t.scalar),
-            volume=view(self._volume, t.scalar),
+            volume=view(self._volume[envs], t.scalar),
+            origin=view(env * num_nodes(self.scene) + 0 * index, wp.int32),
+            members=[view(m, wp.int32) for m in members],
             parameters=[view(p[envs], t.parameters(p.shape[-1])) for p in self._parameters],
             A=view(self._A[envs], t.mat),
             grid=view(self._grid[envs], t.node),

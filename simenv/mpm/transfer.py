@@ -1,12 +1,12 @@
-"""Particle-to-grid and grid-to-particle transfers and their hand-derived adjoints.
+"""Particle-to-grid and grid-to-particle transfers, in two and three dimensions.
 
 MLS-MPM with quadratic B-splines (Hu et al., ACM TOG 37(4), 2018, eq. 16-18; APIC: Jiang et al.,
-ACM TOG 34(4), 2015). One source serves two and three dimensions: nodes are visited in rows of
-three that lie next to each other in memory (the last axis), three rows in 2-D and nine in 3-D.
+ACM TOG 34(4), 2015). The sums over nodes are in `stencil.py`, the adjoints in
+`transfer_adjoint.py`.
 
 Notation: s = x/dx + 1 is the position in node units (one layer of nodes lies outside the domain
 on every face), `base` the first of the three nodes per axis, f = s - base in [0.5, 1.5),
-w the product weights, b_i = m v + A (x_i - x_p) the momentum a particle offers to node i.
+w the weights per axis, m v + A (x_i - x_p) the momentum a particle offers to node i.
 """
 
 from functools import lru_cache
@@ -15,6 +15,7 @@ from typing import Any
 
 import warp as wp
 
+from simenv.mpm.stencil import stencil_sums
 from simenv.mpm.types import Types
 
 NOT_A_NUMBER = 1
@@ -24,21 +25,16 @@ INVERTED = 4
 deformation gradient with a determinant at or below zero."""
 
 
-def digit(row: int, axis: int, dim: int) -> int:
-    """Offset (0, 1 or 2) of a row of nodes along a leading axis."""
-    return row if dim == 2 else (row // 3, row % 3)[axis]
-
-
-def offset(row: int, axis: int, dim: int) -> float:
-    """`digit` as a number to multiply with."""
-    return float(digit(row, axis, dim))
-
-
 @lru_cache(maxsize=None)
-def stencil(types: Types) -> SimpleNamespace:
-    """Warp functions shared by the four transfers."""
-    T, vec, Index, Weights = types.scalar, types.vec, types.index, types.weights
-    d = types.dim
+def placement(types: Types) -> SimpleNamespace:
+    """Warp functions that place a particle among its nodes."""
+    T, vec, Index, Weights, d = (
+        types.scalar,
+        types.vec,
+        types.index,
+        types.weights,
+        types.dim,
+    )
     module = f"simenv_mpm_transfer_{types.tag}"
 
     @wp.func(module=module)
@@ -46,7 +42,7 @@ def stencil(types: Types) -> SimpleNamespace:
         # Clamped, so that no position, NaN included, reaches outside the grid.
         b = Index()
         for a in range(d):
-            b[a] = wp.clamp(wp.int32(wp.floor(s[a] - T(0.5))), 0, nodes[a] - 3)
+            b[a] = wp.clamp(wp.int32(s[a] - T(0.5)), 0, nodes[a] - 3)
         return b
 
     @wp.func(module=module)
@@ -74,55 +70,55 @@ def stencil(types: Types) -> SimpleNamespace:
             w[a, 2] = (f[a] - T(0.5)) * inv_dx
         return w
 
+    @wp.func(module=module)
+    def within(x: vec, lower: vec, upper: vec):
+        # 1 for each coordinate strictly inside, else 0.
+        inside = vec()
+        for a in range(d):
+            inside[a] = wp.where(x[a] > lower[a] and x[a] < upper[a], T(1.0), T(0.0))
+        return inside
+
     if d == 2:
 
         @wp.func(module=module)
-        def row_weight(w: Weights, row: int):
-            return w[0, row]
-
-        @wp.func(module=module)
-        def row_start(base: Index, nodes: Index, row: int):
-            return (base[0] + row) * nodes[1] + base[1]
+        def flat_index(base: Index, nodes: Index):
+            return base[0] * nodes[1] + base[1]
 
     else:
 
         @wp.func(module=module)
-        def row_weight(w: Weights, row: int):
-            return w[0, row // 3] * w[1, row % 3]
-
-        @wp.func(module=module)
-        def row_start(base: Index, nodes: Index, row: int):
-            return ((base[0] + row // 3) * nodes[1] + base[1] + row % 3) * nodes[2] + base[2]
+        def flat_index(base: Index, nodes: Index):
+            return (base[0] * nodes[1] + base[1]) * nodes[2] + base[2]
 
     return SimpleNamespace(
         base_node=base_node,
         fraction=fraction,
         weights=weights,
         weight_slopes=weight_slopes,
-        row_weight=row_weight,
-        row_start=row_start,
-        affine=_affine(types, module),
+        flat_index=flat_index,
+        within=within,
     )
 
 
-def _affine(types: Types, module: str) -> SimpleNamespace:
-    """Columns of an affine field over the stencil as node vectors (momentum, mass)."""
-    T, vec, mat, node, d = types.scalar, types.vec, types.mat, types.node, types.dim
+@lru_cache(maxsize=None)
+def packing(types: Types) -> SimpleNamespace:
+    """Warp functions between (vector, mass), node vectors and affine fields (see `stencil.py`)."""
+    T, vec, mat, node, Affine, d = (
+        types.scalar,
+        types.vec,
+        types.mat,
+        types.node,
+        types.affine,
+        types.dim,
+    )
+    module = f"simenv_mpm_transfer_{types.tag}"
 
     @wp.func(module=module)
-    def pack(a: vec, b: T):
+    def pack(v: vec, m: T):
         n = node()
         for c in range(d):
-            n[c] = a[c]
-        n[d] = b
-        return n
-
-    @wp.func(module=module)
-    def column(A: mat, axis: int, scale: T):
-        n = node()
-        for c in range(d):
-            n[c] = A[c, axis] * scale
-        n[d] = T(0.0)
+            n[c] = v[c]
+        n[3] = m
         return n
 
     @wp.func(module=module)
@@ -132,7 +128,37 @@ def _affine(types: Types, module: str) -> SimpleNamespace:
             v[c] = n[c]
         return v
 
-    return SimpleNamespace(pack=pack, column=column, head=head)
+    @wp.func(module=module)
+    def affine_field(v: vec, m: T, A: mat, f: vec, dx: T):
+        # value(o) = v + A (o - f) dx: constant part first, then one slope per axis.
+        b = v - A * f * dx
+        field = Affine()
+        for c in range(d):
+            field[0, c] = b[c]
+            for a in range(d):
+                field[a + 1, c] = A[c, a] * dx
+        field[0, 3] = m
+        return field
+
+    @wp.func(module=module)
+    def first(M: Affine):
+        v = vec()
+        for c in range(d):
+            v[c] = M[0, c]
+        return v
+
+    @wp.func(module=module)
+    def centred(M: Affine, f: vec):
+        # Sum of w v (o - f)^T from the moments about the base node.
+        C = mat()
+        for c in range(d):
+            for a in range(d):
+                C[c, a] = M[a + 1, c] - M[0, c] * f[a]
+        return C
+
+    return SimpleNamespace(
+        pack=pack, head=head, affine_field=affine_field, first=first, centred=centred
+    )
 
 
 @lru_cache(maxsize=None)
@@ -143,8 +169,7 @@ def forward_kernels(types: Types) -> SimpleNamespace:
 
 def _p2g(types: Types) -> Any:
     T, vec, mat, node, Index = types.scalar, types.vec, types.mat, types.node, types.index
-    d, rows, last, st = types.dim, 3 ** (types.dim - 1), types.dim - 1, stencil(types)
-    pack, column = st.affine.pack, st.affine.column
+    at, to, scatter = placement(types), packing(types), stencil_sums(types).scatter
 
     @wp.kernel(module=f"simenv_mpm_transfer_{types.tag}", enable_backward=False)
     def p2g(
@@ -152,103 +177,62 @@ def _p2g(types: Types) -> Any:
         v: wp.array(dtype=vec),
         A: wp.array(dtype=mat),
         mass: wp.array(dtype=T),
-        particles: int,
-        num_nodes: int,
+        origin: wp.array(dtype=wp.int32),
         nodes: Index,
         dx: T,
         inv_dx: T,
         grid: wp.array(dtype=node),
     ):
         p = wp.tid()
-        env = p // particles
         s = x[p] * inv_dx + vec(T(1.0))
-        base = st.base_node(s, nodes)
-        f = st.fraction(s, base)
-        w = st.weights(f)
-        a = A[p]
-        b = pack(v[p] * mass[p] - a * f * dx, mass[p])
-        b0 = column(a, 0, dx)
-        b1 = column(a, 1, dx)
-        slope = column(a, last, dx)
-        origin = env * num_nodes
-        for r in range(rows):
-            row = b + b0 * T(wp.static(offset(r, 0, d)))
-            if wp.static(d == 3):
-                row = row + b1 * T(wp.static(offset(r, 1, d)))
-            wr = st.row_weight(w, r)
-            at = origin + st.row_start(base, nodes, r)
-            wp.atomic_add(grid, at, row * (wr * w[last, 0]))
-            wp.atomic_add(grid, at + 1, (row + slope) * (wr * w[last, 1]))
-            wp.atomic_add(grid, at + 2, (row + slope * T(2.0)) * (wr * w[last, 2]))
+        base = at.base_node(s, nodes)
+        f = at.fraction(s, base)
+        start = origin[p] + at.flat_index(base, nodes)
+        momentum = to.affine_field(v[p] * mass[p], mass[p], A[p], f, dx)
+        scatter(grid, start, nodes, at.weights(f), momentum)
 
     return p2g
 
 
 def _g2p(types: Types) -> Any:
     T, vec, mat, node, Index = types.scalar, types.vec, types.mat, types.node, types.index
-    d, rows, last, st = types.dim, 3 ** (types.dim - 1), types.dim - 1, stencil(types)
-    head = st.affine.head
+    at, to, moments = placement(types), packing(types), stencil_sums(types).moments
 
     @wp.kernel(module=f"simenv_mpm_transfer_{types.tag}", enable_backward=False)
     def g2p(
         x: wp.array(dtype=vec),
         grid: wp.array(dtype=node),
-        particles: int,
-        num_nodes: int,
+        origin: wp.array(dtype=wp.int32),
         nodes: Index,
         lower: vec,
         upper: vec,
         inv_dx: T,
         dt: T,
+        particles: int,
         x_out: wp.array(dtype=vec),
         v_out: wp.array(dtype=vec),
         C_out: wp.array(dtype=mat),
         fault: wp.array(dtype=wp.int32),
     ):
         p = wp.tid()
-        env = p // particles
         position = x[p]
         s = position * inv_dx + vec(T(1.0))
-        base = st.base_node(s, nodes)
-        f = st.fraction(s, base)
-        w = st.weights(f)
-        total = node()
-        m0 = node()
-        m1 = node()
-        slope = node()
-        origin = env * num_nodes
-        for r in range(rows):
-            at = origin + st.row_start(base, nodes, r)
-            wr = st.row_weight(w, r)
-            g1 = grid[at + 1] * (wr * w[last, 1])
-            g2 = grid[at + 2] * (wr * w[last, 2])
-            row = grid[at] * (wr * w[last, 0]) + g1 + g2
-            total = total + row
-            slope = slope + g1 + g2 * T(2.0)
-            if wp.static(digit(r, 0, d) == 1):
-                m0 = m0 + row
-            if wp.static(digit(r, 0, d) == 2):
-                m0 = m0 + row * T(2.0)
-            if wp.static(d == 3 and digit(r, 1, d) == 1):
-                m1 = m1 + row
-            if wp.static(d == 3 and digit(r, 1, d) == 2):
-                m1 = m1 + row * T(2.0)
-        velocity = head(total)
-        scale = T(4.0) * inv_dx
-        c0 = head(m0) * scale - velocity * (scale * f[0])
-        cl = head(slope) * scale - velocity * (scale * f[last])
-        if wp.static(d == 3):
-            c1 = head(m1) * scale - velocity * (scale * f[1])
-            C_out[p] = wp.matrix_from_cols(c0, c1, cl)
-        else:
-            C_out[p] = wp.matrix_from_cols(c0, cl)
+        base = at.base_node(s, nodes)
+        f = at.fraction(s, base)
+        start = origin[p] + at.flat_index(base, nodes)
+        M = moments(grid, start, nodes, at.weights(f))
+        velocity = to.first(M)
         moved = position + velocity * dt
         kept = wp.min(wp.max(moved, lower), upper)
-        if not wp.isfinite(wp.length_sq(moved) + wp.length_sq(velocity)):
-            wp.atomic_or(fault, env, NOT_A_NUMBER)
-        if wp.length_sq(kept - moved) > T(0.0):
-            wp.atomic_or(fault, env, LEFT_GRID)
+        # One comparison sees both faults: NaN is not <= 0 either.
+        if not wp.length_sq(kept - moved) <= T(0.0):
+            env = p // particles
+            if wp.isfinite(wp.length_sq(moved)):
+                wp.atomic_or(fault, env, LEFT_GRID)
+            else:
+                wp.atomic_or(fault, env, NOT_A_NUMBER)
         x_out[p] = kept
         v_out[p] = velocity
+        C_out[p] = to.centred(M, f) * (T(4.0) * inv_dx)
 
     return g2p

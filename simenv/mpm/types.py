@@ -19,8 +19,9 @@ _SCALARS = {"float32": wp.float32, "float64": wp.float64}
 class Types:
     """Warp types of one (dimension, precision) pair.
 
-    `node` holds a grid node's momentum (or velocity) and mass side by side, so that one
-    vector load or store moves both.
+    `node` holds a grid node's momentum (or velocity) and, last, its mass, so that one vector
+    load or store moves both; four numbers in 2-D too, where the third is unused. `affine` holds
+    an affine field of such vectors (see `stencil.py`).
     """
 
     dim: int
@@ -31,6 +32,7 @@ class Types:
     node: Any
     index: Any
     weights: Any
+    affine: Any
 
     @property
     def tag(self) -> str:
@@ -56,7 +58,8 @@ def warp_types(dim: int, dtype: str) -> Types:
         scalar=scalar,
         vec=wp.types.vector(dim, scalar),
         mat=wp.types.matrix((dim, dim), scalar),
-        node=wp.types.vector(dim + 1, scalar),
+        node=wp.types.vector(4, scalar),
         index=wp.types.vector(dim, wp.int32),
         weights=wp.types.matrix((dim, 3), scalar),
+        affine=wp.types.matrix((4, 4), scalar),
     )
