@@ -45,7 +45,7 @@ class Run:
             RunError: the folder holds a run already.
         """
         find(options.id)
-        run = cls(options.out or _fresh(f"{options.id.split('/')[-1]}-{command}-{seed}"))
+        run = cls(options.out or fresh_folder(f"{options.id.split('/')[-1]}-{command}-{seed}"))
         if (run.path / "config.json").exists():
             raise RunError(f"{run.path} holds a run already; choose another folder with --out")
         (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ class Run:
         os.replace(partial, self.path / name)
 
 
-def _fresh(name: str) -> Path:
+def fresh_folder(name: str) -> Path:
     """runs/NAME, or the first of runs/NAME-2, runs/NAME-3, … that is not there yet."""
     path, number = Path("runs") / name, 2
     while path.exists():

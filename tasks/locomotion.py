@@ -19,11 +19,11 @@ class SoftWalker2D(Task):
     """A soft body on two legs of two muscles each walks along rough ground.
 
     After the 2-D walker of ChainQueen (Hu et al., ICRA 2019), in SI units: a torso of 0.4 m by
-    0.1 m on legs 0.15 m long, jelly of E = 20 kPa and 1000 kg/m³, Coulomb friction 0.8. Each leg
+    0.125 m on legs 0.1 m long, jelly of E = 40 kPa and 1000 kg/m³, Coulomb friction 0.8. Each leg
     is two vertical strips; contracting one bends the leg, contracting both shortens it.
 
     Action (4): activation of the rear leg's rear and front strip and of the front leg's rear and
-    front strip, times 4 kPa; positive contracts.
+    front strip, times 8 kPa; positive contracts.
 
     Observation (30): for the four strips and the rear, middle and front third of the torso the
     mean position (x relative to the torso's middle, y above the ground; in units of 0.25 m) and
@@ -36,7 +36,7 @@ class SoftWalker2D(Task):
     to 0.02 m/s along each axis.
 
     Args:
-        size: "small" (448 particles, 80 x 40 cells) or "full" (7,168 particles, 320 x 160).
+        size: "small" (448 particles, 120 x 24 cells) or "full" (7,168 particles, 480 x 96).
     """
 
     num_actions: ClassVar[int] = 4
@@ -45,7 +45,7 @@ class SoftWalker2D(Task):
 
     muscles: ClassVar[tuple[str, ...]] = ("rear-rear", "rear-front", "front-rear", "front-front")
     offsets: ClassVar[tuple[float, ...]] = (0.0, 0.05, 0.3, 0.35)
-    max_activation: ClassVar[float] = 4.0e3
+    max_activation: ClassVar[float] = 8.0e3
     goal: ClassVar[float] = 0.3
     phase_steps: ClassVar[int] = 10
     length: ClassVar[float] = 0.25
@@ -54,18 +54,18 @@ class SoftWalker2D(Task):
         super().__init__(size=size)
         scale = 1 if size == "small" else 4
         self.scene = mpm.Scene(
-            size=(2.0, 1.0),
-            cells=(80 * scale, 40 * scale),
+            size=(3.0, 0.6),
+            cells=(120 * scale, 24 * scale),
             step=0.05,
             walls={"y-": mpm.Wall("separating", friction=0.8)},
         )
-        jelly = mpm.NeoHookean(E=2.0e4, nu=0.3, density=1.0e3)
+        jelly = mpm.NeoHookean(E=4.0e4, nu=0.3, density=1.0e3)
         left = 0.3
         for channel, name in enumerate(self.muscles):
-            strip = mpm.Box((left + 0.025 + self.offsets[channel], 0.075), (0.05, 0.15))
+            strip = mpm.Box((left + 0.025 + self.offsets[channel], 0.05), (0.05, 0.1))
             muscle = mpm.Muscle(jelly, (0.0, 1.0), channel, self.max_activation)
             self.scene.add_body(strip, muscle, name=name)
-        self.scene.add_body(mpm.Box((left + 0.2, 0.2), (0.4, 0.1)), jelly, name="torso")
+        self.scene.add_body(mpm.Box((left + 0.2, 0.1625), (0.4, 0.125)), jelly, name="torso")
 
     def bind(self, simulator: Simulator) -> None:
         """Averaging matrix of the seven groups, and where the head starts."""
@@ -124,16 +124,20 @@ class SoftWalker2D(Task):
         return self.advance(state) >= self.goal
 
     def picture(self, state: State, action: Tensor | None) -> dict[str, Any]:
-        """Muscles coloured by activation (red contracts, blue extends), the torso in sand."""
+        """Muscles coloured by activation (red contracts, blue extends), the torso in sand.
+
+        The camera stays on the first metres and then follows.
+        """
         from simenv.render import Camera2D, Ground, diverging
 
         colors = np.tile(np.array([0.93, 0.79, 0.55]), (state.x.shape[1], 1))
         levels = np.zeros(4) if action is None else action[0].clamp(-1, 1).cpu().numpy()
         for level, name in zip(levels, self.muscles, strict=True):
             colors[self.simulator.particles(name)] = diverging(np.array([level]))
+        middle = float(state.x[0, :, 0] @ self._torso)
         return {
             "colors": colors,
             "radius": 0.62 * math.sqrt(self.scene.bodies[0].volume),
-            "camera": Camera2D(center=(1.0, 0.40), height=1.0),
+            "camera": Camera2D(center=(min(max(middle, 0.8), 2.2), 0.3), height=0.8),
             "ground": Ground(level=0.0, tile=0.1),
         }

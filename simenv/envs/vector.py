@@ -222,10 +222,10 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         success = _array(outcome.success) & running
         clipped = np.where(running, _array(outcome.clipped), 0)
         info = self._info_arrays({"success": success, "clipped": clipped}, self._everybody())
-        if any(fault is not None for fault in outcome.faults):
-            words = np.array(outcome.faults, dtype=object)
-            mask = running & np.array([fault is not None for fault in outcome.faults])
-            info |= {"fault": words, "_fault": mask}
+        faults = [f if up else None for f, up in zip(outcome.faults, running, strict=True)]
+        if any(faults):
+            mask = np.array([fault is not None for fault in faults])
+            info |= {"fault": np.array(faults, dtype=object), "_fault": mask}
         return info
 
     def _info_arrays(self, values: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _boundary(types: Types, module: str) -> SimpleNamespace:
 @lru_cache(maxsize=None)
 def grid_kernel(types: Types) -> Any:
     """Kernel: momentum to velocity, gravity, walls. Launch over environments x nodes, flattened."""
-    T, vec, node, Index, d = types.scalar, types.vec, types.node, types.index, types.dim
+    T, vec, node, Index = types.scalar, types.vec, types.node, types.index
     module = f"simenv_mpm_contact_{types.tag}"
     bc, to = _boundary(types, module), packing(types)
     Modes, Frictions = bc.Modes, bc.Frictions
@@ -175,7 +175,7 @@ def grid_adjoint_kernel(types: Types) -> Any:
     q̄ = v̄ / m and m̄ = −(q/m · v̄) / m, where v̄ is v̂̄ pulled back through the walls by the
     generated adjoint of their function.
     """
-    T, vec, node, Index, d = types.scalar, types.vec, types.node, types.index, types.dim
+    T, vec, node, Index = types.scalar, types.vec, types.node, types.index
     module = f"simenv_mpm_contact_adjoint_{types.tag}"
     bc, to = _boundary(types, module), packing(types)
     Modes, Frictions, contraction = bc.Modes, bc.Frictions, bc.contraction

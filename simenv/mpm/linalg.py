@@ -11,6 +11,9 @@ import warp as wp
 
 from simenv.mpm.types import Types
 
+SINGULAR = 1.0e-6
+"""Determinants below this, relative to the cube of the norm, count as zero."""
+
 
 @lru_cache(maxsize=None)
 def polar_rotation(types: Types) -> Any:
@@ -63,6 +66,10 @@ def _polar_3d(types: Types) -> Any:
         # Newton's iteration X <- (g X + X^-T / g) / 2, scaled by g = sqrt(|X^-1| / |X|)
         # (Higham, SIAM J. Sci. Stat. Comput. 7, 1986).
         R = F
+        size = wp.sqrt(wp.ddot(F, F))
+        if wp.abs(wp.determinant(F)) <= T(SINGULAR) * size * size * size:
+            # No rotation is nearest: take the one of a matrix nearby that has one.
+            R = F + wp.identity(3, dtype=T) * (T(1.0e-2) * size + T(1.0e-2))
         for _step in range(30):
             K = cofactor(R)
             J = wp.ddot(R, K) / T(3.0)
@@ -84,8 +91,9 @@ def _polar_3d(types: Types) -> Any:
         axial = vec(B[2, 1] - B[1, 2], B[0, 2] - B[2, 0], B[1, 0] - B[0, 1])
         M = wp.identity(3, dtype=T) * wp.trace(S) - S
         K = cofactor(M)
-        J = wp.ddot(M, K) / T(3.0)
-        J = wp.where(wp.abs(J) > T(1.0e-20), J, T(1.0e-20))
+        # Bounded below where two singular values vanish together and R is not unique.
+        size = wp.trace(M) / T(2.0) + T(1.0e-6)
+        J = wp.max(wp.ddot(M, K) / T(3.0), T(SINGULAR) * size * size * size)
         # M is symmetric, hence M^-1 = cofactor(M) / det M.
         wp.adjoint[F] += R * wp.skew(K * axial / J)
 

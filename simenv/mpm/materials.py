@@ -66,6 +66,9 @@ class Material(ABC):
     def pack(self, values: Mapping[str, Tensor], dim: int) -> Sequence[Tensor]:
         """The `size` components of p, each broadcastable to (N, particles of the body)."""
 
+    def check(self, dim: int) -> None:  # noqa: B027 - most laws fit every scene
+        """Raise ConfigurationError if the law does not fit a scene of this dimension."""
+
     @abstractmethod
     def wave_speed(self) -> float:
         """Fastest elastic wave [m/s]; it bounds the substep."""
@@ -192,9 +195,11 @@ class Muscle(Material):
     def size(self, dim: int) -> int:
         return self.elastic.size(dim) + 1 + dim
 
-    def pack(self, values: Mapping[str, Tensor], dim: int) -> Sequence[Tensor]:
+    def check(self, dim: int) -> None:
         if len(self.fibre) != dim:
             raise ConfigurationError(f"Muscle: fibre = {self.fibre} needs {dim} components")
+
+    def pack(self, values: Mapping[str, Tensor], dim: int) -> Sequence[Tensor]:
         activation = values["activation"]
         fibre = [activation.new_tensor(c) for c in self.fibre]
         return (*self.elastic.pack(values, dim), activation, *fibre)

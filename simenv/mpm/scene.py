@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,13 @@ CHOSEN_COURANT = 0.5
 """c Δt/Δx [-] aimed at where the scene chooses its own substep."""
 
 AXES = "xyz"
+
+
+def _whole_numbers(name: str, values: Sequence[float]) -> tuple[int, ...]:
+    whole = tuple(int(n) for n in values)
+    if whole != tuple(values):
+        raise ConfigurationError(f"{name} = {tuple(values)} must be whole numbers")
+    return whole
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ class Scene:
         allow_unstable: bool = False,
     ) -> None:
         self.size = np.asarray(size, dtype=np.float64)
-        self.cells = tuple(int(n) for n in cells)
+        self.cells = _whole_numbers("cells", cells)
         self.dx = self._cell_size()
         down = [0.0, -9.81, 0.0][: self.dim]
         self.gravity = np.asarray(down if gravity is None else gravity, dtype=np.float64)
@@ -171,6 +179,7 @@ class Scene:
         """
         name = f"body{len(self.bodies)}" if name is None else name
         self._check_body(name, shape)
+        material.check(self.dim)
         per_cell = 2.0**self.dim if particles_per_cell is None else particles_per_cell
         if not (math.isfinite(per_cell) and per_cell > 0):
             raise ConfigurationError(f"particles_per_cell = {per_cell} must be finite and > 0")
@@ -185,6 +194,12 @@ class Scene:
         )
         self.bodies.append(body)
         return body
+
+    def snapshot(self) -> Scene:
+        """A copy that bodies added to this scene later do not reach."""
+        taken = copy.copy(self)
+        taken.bodies = list(self.bodies)
+        return taken
 
     def build(
         self,
@@ -211,9 +226,8 @@ class Scene:
         dx = self.size / np.asarray(self.cells)
         if np.ptp(dx) > 1e-9 * dx.max():
             raise ConfigurationError(
-                f"cells must be cubes, but size / cells = {tuple(dx)} [m]; "
-                f"with cells = {self.cells[0]} along x, use "
-                f"{tuple(round(float(s / dx[0]), 3) for s in self.size)}"
+                f"cells must be cubes, but size / cells = {tuple(dx.tolist())} [m]; with cells = "
+                f"{self.cells}, use size = {tuple(n * float(dx[0]) for n in self.cells)}"
             )
         return float(dx[0])
 

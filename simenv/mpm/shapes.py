@@ -49,15 +49,19 @@ class Shape(ABC):
         """
         if not (math.isfinite(spacing) and spacing > 0.0):
             raise ConfigurationError(f"particle spacing {spacing} [m] must be finite and > 0")
-        lower, upper = self.bounds
-        lattice = _lattice(lower, upper, spacing)
-        inside = lattice[self.sdf(lattice) < 0.0]
+        inside = self._lattice_inside(spacing)
         if len(inside) == 0:
+            enough = spacing / 2
+            while len(self._lattice_inside(enough)) == 0:
+                enough /= 2
             raise ConfigurationError(
-                f"{self} holds no particle at spacing {spacing} [m]; "
-                f"use at most {float(np.min(upper - lower)) / 2:.3g}"
+                f"{self} holds no particle at spacing {spacing} [m]; use at most {enough:.6g}"
             )
         return inside
+
+    def _lattice_inside(self, spacing: float) -> Array:
+        lattice = _lattice(*self.bounds, spacing)
+        return lattice[self.sdf(lattice) < 0.0]
 
 
 def _lattice(lower: Array, upper: Array, spacing: float) -> Array:

@@ -12,7 +12,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from simenv.errors import ConfigurationError, expect_shape
+from simenv.errors import ConfigurationError, ShapeError, expect_shape
 from simenv.mpm.autograd import StepFunction
 from simenv.mpm.device import load, resolve_device
 from simenv.mpm.parameters import Overrides, ParameterPacker, group_bodies
@@ -52,7 +52,8 @@ class Simulator:
             raise ConfigurationError(f"num_envs = {num_envs} must be at least 1")
         if threads is not None and threads < 1:
             raise ConfigurationError(f"threads = {threads} must be at least 1")
-        self.scene, self.num_envs = scene, num_envs
+        # A copy: bodies added to the scene from here on belong to a later simulator.
+        self.scene, self.num_envs = scene.snapshot(), num_envs
         self.types = warp_types(scene.dim, dtype)
         self.device = resolve_device(device)
         self.dtype = TORCH_DTYPES[dtype]
@@ -298,8 +299,10 @@ class Simulator:
             expect_shape(f"state.{name}", t.shape, (n, p, d))
         for name, t in (("C", state.C), ("F", state.F)):
             expect_shape(f"state.{name}", t.shape, (n, p, d, d))
-        if state.x.dtype != self.dtype:
-            raise ConfigurationError(
-                f"state is {state.x.dtype}, the simulator {self.dtype}; "
-                "convert it or build with another dtype"
-            )
+        for name in ("x", "v", "C", "F"):
+            actual = getattr(state, name).dtype
+            if actual != self.dtype:
+                raise ShapeError(
+                    f"state.{name} is {actual}, the simulator {self.dtype}; "
+                    "convert it or build with another dtype"
+                )

@@ -13,7 +13,7 @@ from simenv.mpm.transfer import INVERTED, LEFT_GRID, NOT_A_NUMBER
 FAULTS = {
     NOT_A_NUMBER: "non-finite state (last good state kept)",
     LEFT_GRID: "particle left the grid (clamped at its edge)",
-    INVERTED: "deformation gradient with det F <= 0 (clamped)",
+    INVERTED: "deformation gradient with det F <= 0 (bounded in the stress)",
 }
 
 

@@ -28,7 +28,7 @@ def _g2p_adjoint(types: Types) -> Any:
     x̄ = x̄' + Σ ∇w (û_i · s_i) − 4/dx² C̄'ᵀ v'.
     """
     T, vec, mat, node, Index = types.scalar, types.vec, types.mat, types.node, types.index
-    d, at, to, sums = types.dim, placement(types), packing(types), stencil_sums(types)
+    at, to, sums = placement(types), packing(types), stencil_sums(types)
 
     @wp.kernel(module=f"simenv_mpm_transfer_adjoint_{types.tag}", enable_backward=False)
     def g2p_adjoint(

@@ -1,0 +1,185 @@
+"""Shapes: volume, bounds, signed distance, particles, and what is refused."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from simenv import mpm
+from simenv.errors import ConfigurationError
+from tests.mpm import scenes
+
+SHAPES = {
+    "box 2-D": (mpm.Box((0.4, 0.5), (0.2, 0.3)), 0.06),
+    "box 3-D": (mpm.Box((0.4, 0.5, 0.6), (0.2, 0.3, 0.1)), 0.006),
+    "disc": (mpm.Sphere((0.5, 0.5), 0.2), math.pi * 0.04),
+    "ball": (mpm.Sphere((0.5, 0.5, 0.5), 0.2), 4 / 3 * math.pi * 0.008),
+    "capsule 2-D": (mpm.Capsule((0.3, 0.5), (0.7, 0.5), 0.1), 0.08 + math.pi * 0.01),
+    "capsule 3-D": (
+        mpm.Capsule((0.4, 0.4, 0.5), (0.4, 0.7, 0.9), 0.1),
+        math.pi * 0.01 * 0.5 + 4 / 3 * math.pi * 0.001,
+    ),
+}
+
+
+@pytest.fixture(params=SHAPES)
+def shape(request) -> mpm.Shape:
+    """One of the shapes."""
+    return SHAPES[request.param][0]
+
+
+def _points(shape: mpm.Shape, n: int = 40_000) -> np.ndarray:
+    """Uniform random points of a box half as large again as the shape's bounds."""
+    lower, upper = shape.bounds
+    room = (upper - lower) / 4
+    rng = np.random.default_rng(0)
+    return rng.uniform(lower - room, upper + room, (n, shape.dim))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_volume(name):
+    """The volume is that of the textbook."""
+    shape, volume = SHAPES[name]
+    assert math.isclose(shape.volume, volume, rel_tol=1e-12)
+
+
+def test_volume_is_where_the_distance_is_negative(shape):
+    """The share of random points with a negative distance gives the volume.
+
+    A share s of n points scatters by √(s(1 − s)/n); four of these are never missed.
+    """
+    points = _points(shape)
+    lower, upper = shape.bounds
+    share = shape.volume / float(np.prod(1.5 * (upper - lower)))
+    counted = float(np.mean(shape.sdf(points) < 0))
+    assert abs(counted - share) <= 4 * math.sqrt(share * (1 - share) / len(points))
+
+
+def test_bounds_are_tight(shape):
+    """No point inside lies beyond the bounds, and every face of the bounds touches the shape."""
+    lower, upper = shape.bounds
+    points = _points(shape)
+    inside = points[shape.sdf(points) < 0]
+    assert np.all(inside >= lower)
+    assert np.all(inside <= upper)
+    # 40,000 points leave gaps of about (extent) / 40,000^(1/3) at a curved face.
+    gap = 0.1 * (upper - lower)
+    assert np.all(inside.min(axis=0) - lower <= gap)
+    assert np.all(upper - inside.max(axis=0) <= gap)
+
+
+def test_distance_has_unit_slope(shape):
+    """Away from its creases a distance grows by one metre per metre."""
+    points = _points(shape, 200)
+    h = 1e-6
+    steps = h * np.eye(shape.dim)
+    slopes = [(shape.sdf(points + s) - shape.sdf(points - s)) / (2 * h) for s in steps]
+    length = np.linalg.norm(slopes, axis=0)
+    # A crease (medial axis) within h of one of 200 points has odds of 1e-4.
+    np.testing.assert_allclose(length, 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "point", "distance"),
+    [
+        ("box 2-D", (0.4, 0.5), -0.1),
+        ("box 2-D", (0.7, 0.5), 0.2),
+        ("box 2-D", (0.4 + 0.1 + 0.03, 0.5 + 0.15 + 0.04), 0.05),
+        ("box 3-D", (0.4, 0.5, 0.62), -0.03),
+        ("box 3-D", (0.4, 0.9, 0.6), 0.25),
+        ("disc", (0.5, 0.5), -0.2),
+        ("disc", (0.8, 0.9), 0.3),
+        ("ball", (0.5, 0.5, 0.9), 0.2),
+        ("capsule 2-D", (0.5, 0.5), -0.1),
+        ("capsule 2-D", (0.5, 0.75), 0.15),
+        ("capsule 2-D", (0.73, 0.54), -0.05),
+        ("capsule 2-D", (0.0, 0.1), 0.4),
+        ("capsule 3-D", (0.4, 0.55, 0.7), -0.1),
+        ("capsule 3-D", (0.4, 0.4, 0.2), 0.2),
+    ],
+)
+def test_known_distances(name, point, distance):
+    """Distances that can be worked out by hand, inside, beside and off a corner."""
+    assert math.isclose(SHAPES[name][0].sdf(np.array(point)), distance, abs_tol=1e-12)
+
+
+def test_distance_keeps_leading_axes(shape):
+    """An array of points (..., d) gives distances (...)."""
+    points = _points(shape, 6).reshape(2, 3, shape.dim)
+    assert shape.sdf(points).shape == (2, 3)
+
+
+def test_particles_fill_the_shape(shape):
+    """Particles lie inside, apart by about the spacing, and as many as fit."""
+    spacing = 0.02
+    x = shape.particles(spacing)
+    assert np.all(shape.sdf(x) < 0)
+    expected = shape.volume / spacing**shape.dim
+    # The lattice is stretched by at most half a cell in 5 to 20, and its rim is ragged.
+    assert abs(len(x) / expected - 1) < 0.15
+    first = x[0]
+    apart = np.linalg.norm(x[1:] - first, axis=1).min()
+    assert 0.8 * spacing < apart < 1.2 * spacing
+
+
+def test_particles_are_centred():
+    """A symmetric shape gets symmetric particles: its centroid is kept to rounding."""
+    for name in ("box 2-D", "box 3-D", "disc", "ball"):
+        shape = SHAPES[name][0]
+        np.testing.assert_allclose(shape.particles(0.02).mean(axis=0), shape.center, atol=1e-12)
+
+
+@pytest.mark.parametrize("spacing", [None, 1.0, 7.3])
+def test_mass_is_exact(shape, spacing):
+    """The particles' mass adds up to ρ V whatever the sampling."""
+    scene = mpm.Scene((1.0,) * shape.dim, (16,) * shape.dim)
+    body = scene.add_body(shape, scenes.soft(), particles_per_cell=spacing)
+    mass = body.volume * scenes.DENSITY * len(body.x)
+    assert math.isclose(mass, scenes.DENSITY * shape.volume, rel_tol=1e-12)
+
+
+def test_default_sampling_is_two_per_axis():
+    """A box that covers whole cells gets 4 particles per cell in 2-D and 8 in 3-D."""
+    for dim in (2, 3):
+        body = scenes.block(dim).bodies[0]
+        assert len(body.x) == 2**dim * 2**dim
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: mpm.Box((0.5, 0.5), (0.1, 0.1, 0.1)), "differ"),
+        (lambda: mpm.Box((0.5,), (0.1,)), "2 or 3"),
+        (lambda: mpm.Box((0.5, 0.5), (0.1, 0.0)), "Box size = 0.0"),
+        (lambda: mpm.Box((0.5, math.nan), (0.1, 0.1)), "Box center"),
+        (lambda: mpm.Sphere((0.5, 0.5), -0.1), "Sphere radius = -0.1"),
+        (lambda: mpm.Sphere((0.5, 0.5), math.nan), "Sphere radius = nan"),
+        (lambda: mpm.Sphere((0.5, math.inf), 0.1), "Sphere center"),
+        (lambda: mpm.Capsule((0.5, 0.5), (0.5, 0.5, 0.5), 0.1), "differ"),
+        (lambda: mpm.Capsule((0.5, 0.5), (0.6, 0.5), 0.0), "Capsule radius = 0.0"),
+        (lambda: mpm.Capsule((math.nan, 0.5), (0.6, 0.5), 0.1), "Capsule start"),
+    ],
+)
+def test_bad_shape_is_named(make, message):
+    """A shape with a bad length or dimension is refused, with the field and the value."""
+    with pytest.raises(ConfigurationError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("spacing", [0.0, -0.1, math.nan, math.inf])
+def test_bad_spacing_is_named(spacing):
+    """A spacing that is not a positive length is refused with its value."""
+    with pytest.raises(ConfigurationError, match=f"spacing {spacing}"):
+        SHAPES["disc"][0].particles(spacing)
+
+
+def test_empty_lattice_names_a_spacing_that_does():
+    """A shape that no lattice point falls into is refused with a spacing that would do."""
+    thin = mpm.Capsule((0.1, 0.1), (0.9, 0.5), 0.01)
+    with pytest.raises(ConfigurationError, match="holds no particle") as caught:
+        thin.particles(0.45)
+    remedy = float(re.search(r"use at most ([0-9.e-]+)", str(caught.value)).group(1))
+    assert len(thin.particles(remedy)) > 0
