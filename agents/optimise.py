@@ -8,16 +8,23 @@ from tqdm import tqdm
 
 from agents.options import Optimise
 from agents.runs import Run
-from agents.trajopt import make_policy, optimise
+from agents.trajopt import check_options, make_policy, optimise
 from simenv.envs.functional import Functional
 
 
 def run_optimise(options: Optimise) -> Run:
     """Optimise as the options say; returns the finished run."""
-    run = Run.create("optimise", options, options.seed)
+    window = options.window or None
+    check_options(
+        iterations=options.iterations,
+        learning_rate=options.learning_rate,
+        clip=options.clip,
+        window=window,
+    )
     functional = Functional(
         options.id, num_envs=options.starts, size=options.size, device=options.device
     )
+    run = Run.create("optimise", options, options.seed)
     policy = make_policy(options.policy, functional.task, options.starts, options.seed)
     began = time.perf_counter()
     with tqdm(total=options.iterations, desc="optimise", unit="it") as bar:
@@ -32,7 +39,7 @@ def run_optimise(options: Optimise) -> Run:
             policy.to(functional.device),
             iterations=options.iterations,
             learning_rate=options.learning_rate,
-            window=options.window or None,
+            window=window,
             clip=options.clip,
             seed=options.seed,
             report=report,

@@ -40,6 +40,9 @@ def make_model(
 
 def train(options: TrainSAC) -> Run:
     """Train, writing metrics and checkpoints as it goes; returns the finished run."""
+    functional = Functional(
+        options.id, num_envs=options.eval_episodes, size=options.size, device=options.device
+    )
     run = Run.create("sac", options, options.seed)
     # Networks this small gain nothing from a second thread, and the simulator has its own.
     torch.set_num_threads(1)
@@ -58,9 +61,6 @@ def train(options: TrainSAC) -> Run:
         learning_starts=options.learning_starts,
         gamma=options.gamma,
         tensorboard_log=str(run.path / "tensorboard"),
-    )
-    functional = Functional(
-        options.id, num_envs=options.eval_episodes, size=options.size, device=options.device
     )
     callback = Checkpoints(run, functional, options.eval_every)
     model.learn(

@@ -1,6 +1,6 @@
 """Trajectory optimisation: control found by gradients through the simulator."""
 
-from agents.trajopt.adam import Result, optimise
+from agents.trajopt.adam import Result, check_options, optimise
 from agents.trajopt.policies import POLICIES, Feedback, Gait, OpenLoop, make_policy
 from agents.trajopt.rollout import Rollout, rollout
 
@@ -11,6 +11,7 @@ __all__ = [
     "OpenLoop",
     "Result",
     "Rollout",
+    "check_options",
     "make_policy",
     "optimise",
     "rollout",

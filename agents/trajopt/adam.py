@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from agents.trajopt.policies import Policy
 from agents.trajopt.rollout import Rollout, rollout
 from simenv.envs.functional import Functional
-from simenv.errors import ConfigurationError
+from simenv.errors import ConfigurationError, SimenvError
 
 Report = Callable[[dict[str, float]], None]
 
@@ -25,7 +26,7 @@ class Result:
         best: state of a policy with one parameter set, the best one seen.
         best_return: its return.
         best_success: whether that rollout succeeded.
-        skipped: iterations whose gradient was not finite and whose update was skipped.
+        skipped: updates left out because a set's gradient was not finite.
     """
 
     best: dict[str, Tensor]
@@ -59,8 +60,9 @@ def optimise(
 
     Raises:
         ConfigurationError: an option outside its bounds.
+        SimenvError: no rollout had a finite return.
     """
-    _check(iterations=iterations, learning_rate=learning_rate, clip=clip, window=window)
+    check_options(iterations=iterations, learning_rate=learning_rate, clip=clip, window=window)
     adam = torch.optim.Adam(policy.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
         adam, iterations, eta_min=learning_rate / 10
@@ -71,8 +73,7 @@ def optimise(
         returns = run.rewards.detach().sum(dim=0)
         keeper.see(policy, returns, run.success)
         norm = _descend(adam, policy, run, keeper)
-        if math.isfinite(norm):
-            schedule.step()
+        schedule.step()
         if report is not None:
             report(keeper.row(iteration, returns, norm))
     return keeper.result()
@@ -92,6 +93,13 @@ class _Keeper:
             self.best_return, self.best_success = float(usable[index]), bool(success[index])
             self.best = policy.pick(index)
 
+    def skip(self, usable: Tensor, run: Rollout) -> None:
+        bad = torch.nonzero(~usable).flatten().tolist()
+        if bad:
+            self.skipped += len(bad)
+            step = run.watch.first_bad_step
+            tqdm.write(f"gradient of set {bad} not finite from step {step} back: not updated")
+
     def row(self, iteration: int, returns: Tensor, norm: float) -> dict[str, float]:
         return {
             "iteration": iteration,
@@ -104,24 +112,33 @@ class _Keeper:
         }
 
     def result(self) -> Result:
+        if not self.best:
+            raise SimenvError("no rollout had a finite return; try a smaller learning_rate")
         return Result(self.best, self.best_return, self.best_success, self.skipped)
 
 
 def _descend(adam: torch.optim.Optimizer, policy: Policy, run: Rollout, keeper: _Keeper) -> float:
-    """One update; returns the gradient's norm. A gradient that is not finite is not used."""
+    """One update; returns the gradient's norm. Sets with a gradient not finite stay as they are."""
     adam.zero_grad()
     (-run.rewards.sum()).backward()
-    gradients = [p.grad for p in policy.parameters() if p.grad is not None]
-    norm = float(torch.sqrt(torch.stack([g.square().sum() for g in gradients]).sum()))
-    if math.isfinite(norm):
-        adam.step()
-    else:
-        keeper.skipped += 1
-        print(f"gradient not finite (from step {run.watch.first_bad_step} back): update skipped")
+    pairs = [(p, p.grad) for p in policy.parameters() if p.grad is not None]
+    usable = torch.stack([g.flatten(1).isfinite().all(dim=1) for _, g in pairs]).all(dim=0)
+    held = [(p, p.detach()[~usable].clone()) for p, _ in pairs]
+    for _, gradient in pairs:
+        gradient[~usable] = 0.0
+    norm = float(torch.sqrt(torch.stack([g.square().sum() for _, g in pairs]).sum()))
+    adam.step()
+    with torch.no_grad():
+        for parameter, values in held:
+            parameter[~usable] = values
+    keeper.skip(usable, run)
     return norm
 
 
-def _check(iterations: int, learning_rate: float, clip: float, window: int | None) -> None:
+def check_options(
+    *, iterations: int, learning_rate: float, clip: float, window: int | None
+) -> None:
+    """Raise ConfigurationError for an option of `optimise` outside its bounds."""
     if iterations < 1:
         raise ConfigurationError(f"iterations = {iterations} must be at least 1")
     if not (math.isfinite(learning_rate) and learning_rate > 0):

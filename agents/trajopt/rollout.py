@@ -21,8 +21,8 @@ class Watch:
 
     Attributes:
         clip: bound on the norm of an environment's adjoint state; 0 leaves it.
-        first_bad_step: last step of the rollout whose adjoint was not finite (the first one that
-            backward meets), or None.
+        first_bad_step: last step of the rollout whose state or action had an adjoint that was not
+            finite (the first one that backward meets), or None.
     """
 
     clip: float = 0.0
@@ -47,11 +47,11 @@ class Rollout:
 
 
 class _Gate(torch.autograd.Function):
-    """Identity on (x, v, C, F) whose backward clips each environment's adjoint norm."""
+    """Identity whose backward clips the norm of each environment's adjoint over all fields."""
 
     @staticmethod
-    def forward(ctx: Any, watch: Watch, t: int, *fields: Tensor) -> tuple[Tensor, ...]:
-        ctx.watch, ctx.t = watch, t
+    def forward(ctx: Any, watch: Watch, t: int, clip: float, *fields: Tensor) -> tuple[Tensor, ...]:
+        ctx.watch, ctx.t, ctx.clip = watch, t, clip
         return tuple(f.view_as(f) for f in fields)
 
     @staticmethod
@@ -60,10 +60,10 @@ class _Gate(torch.autograd.Function):
         norm = torch.sqrt(torch.as_tensor(squares))
         if ctx.watch.first_bad_step is None and not bool(torch.isfinite(norm).all()):
             ctx.watch.first_bad_step = ctx.t
-        if ctx.watch.clip > 0.0:
-            scale = torch.clamp(ctx.watch.clip / torch.clamp(norm, min=1e-30), max=1.0)
+        if ctx.clip > 0.0:
+            scale = torch.clamp(ctx.clip / torch.clamp(norm, min=1e-30), max=1.0)
             bars = tuple(bar * scale.reshape(-1, *[1] * (bar.ndim - 1)) for bar in bars)
-        return (None, None, *bars)
+        return (None, None, None, *bars)
 
 
 def rollout(
@@ -82,7 +82,7 @@ def rollout(
         controller: (observation (N, O), t) -> action (N, A).
         start: N start states.
         window: cut the graph every so many steps; None never.
-        clip: bound on the norm of the adjoint state of each environment and step; 0: none.
+        clip: bound on the norm of each environment's adjoint state at every step; 0: none.
         steps: T; default the task's horizon.
     """
     watch, state, rewards = Watch(clip), start, []
@@ -90,7 +90,8 @@ def rollout(
     for t in range(steps or functional.task.horizon):
         state = state.detach() if window and t % window == 0 else state
         state = _gated(state, watch, t)
-        action = controller(functional.observation(state), t)
+        # Watched, not clipped: a step's own gradient is wanted whole.
+        (action,) = _gate(watch, t, 0.0, controller(functional.observation(state), t))
         after = functional.transition(state, action)
         rewards.append(functional.reward(state, action, after))
         success |= functional.success(after)
@@ -99,7 +100,12 @@ def rollout(
 
 
 def _gated(state: State, watch: Watch, t: int) -> State:
-    if not state.x.requires_grad:
-        return state
-    x, v, C, F = _Gate.apply(watch, t, state.x, state.v, state.C, state.F)
+    x, v, C, F = _gate(watch, t, watch.clip, state.x, state.v, state.C, state.F)
     return state.replace(x=x, v=v, C=C, F=F)
+
+
+def _gate(watch: Watch, t: int, clip: float, *fields: Tensor) -> tuple[Tensor, ...]:
+    if not any(field.requires_grad for field in fields):
+        return fields
+    gated: tuple[Tensor, ...] = _Gate.apply(watch, t, clip, *fields)
+    return gated

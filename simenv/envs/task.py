@@ -7,6 +7,7 @@ differentiated. `Functional`, `Env` and `VectorEnv` are its faces.
 from __future__ import annotations
 
 import importlib
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -97,7 +98,17 @@ class Task(ABC):
 
 
 def load_task(path: str, **options: Any) -> Task:
-    """Make the task at "module:Class"."""
+    """Make the task at "module:Class".
+
+    Raises:
+        ConfigurationError: no such class, or an option it does not have.
+    """
     module, _, name = path.partition(":")
-    task: Task = getattr(importlib.import_module(module), name)(**options)
-    return task
+    try:
+        make: type[Task] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"no task at {path!r} ('module:Class'): {error}") from error
+    known = list(inspect.signature(make).parameters)
+    if unknown := sorted(set(options) - set(known)):
+        raise ConfigurationError(f"{name} has no option {unknown}; it has {known}")
+    return make(**options)

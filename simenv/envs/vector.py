@@ -153,11 +153,13 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         if given is None:
             return np.ones(self.num_envs, dtype=bool)
         mask = np.asarray(given)
-        if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
+        if mask.shape != (self.num_envs,) or mask.dtype != bool:
             raise ConfigurationError(
-                f"reset_mask must be a bool array of shape ({self.num_envs},) with at least one "
-                f"True, got {mask.dtype} of shape {mask.shape}"
+                f"reset_mask must be a bool array of shape ({self.num_envs},), "
+                f"got {mask.dtype} of shape {mask.shape}"
             )
+        if not mask.any():
+            raise ConfigurationError("reset_mask is all False; nothing would be reset")
         return mask
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: np.ndarray) -> None:

@@ -119,7 +119,8 @@ class Simulator:
         x, v, C, F, fault = StepFunction.apply(
             self, mass, state.x, state.v, state.C, state.F, *packed
         )
-        return State(x, v, C, F, time=state.time + 1, fault=fault)
+        taken = (fault & NOT_A_NUMBER) == 0
+        return State(x, v, C, F, time=state.time + taken, fault=fault)
 
     @property
     def kept_bytes(self) -> int:

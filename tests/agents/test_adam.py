@@ -1,0 +1,121 @@
+"""Trajectory optimisation by Adam: it solves what is trivial, keeps the best, skips the bad."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from agents.trajopt import make_policy, optimise, rollout
+from simenv.errors import ConfigurationError
+from tests.agents.toy import Toy
+
+
+def solve(toy: Toy, kind: str = "open-loop", **options):
+    """Optimise a policy on a `Toy`; returns the policy, the result and the reported rows."""
+    policy, rows = make_policy(kind, toy.task, toy.num_envs), []
+    result = optimise(toy, policy, report=rows.append, **{"window": None, **options})
+    return policy, result, rows
+
+
+def score(toy: Toy, kind: str, parameters: dict[str, torch.Tensor]) -> float:
+    """Return of one parameter set."""
+    policy = make_policy(kind, toy.task, sets=1)
+    policy.load_state_dict(parameters)
+    return float(rollout(toy, policy, toy.initial()).rewards.detach().sum(dim=0)[0])
+
+
+@pytest.mark.parametrize("kind", ["open-loop", "feedback"])
+def test_solves_a_trivial_task(kind):
+    """A push to a point nearby is found within 100 iterations."""
+    toy = Toy(horizon=8)
+    _, result, rows = solve(toy, kind, iterations=100)
+    # Resting costs |goal|^2 = 0.34 at each of the eight steps; getting there takes a few.
+    assert rows[0]["return_max"] < -1.0
+    assert result.best_return > -0.8
+    assert result.best_success
+    assert result.skipped == 0
+
+
+def test_result_is_the_best_seen():
+    """With steps so long that the last iterate is poor, the best one is still what is returned."""
+    toy = Toy(num_envs=3)
+    _, result, rows = solve(toy, iterations=25, learning_rate=3.0)
+    best = max(row["return_max"] for row in rows)
+    assert result.best_return == best > rows[-1]["return_max"]
+    # Summed over another batch size: some roundings of eps = 1.2e-7.
+    assert score(toy, "open-loop", result.best) == pytest.approx(best, rel=1e-5)
+    assert [row["return_best"] for row in rows] == sorted(row["return_best"] for row in rows)
+
+
+def test_reported_rows():
+    """One row per iteration, with the figures of that iteration."""
+    toy = Toy()
+    _, result, rows = solve(toy, iterations=4)
+    assert [row["iteration"] for row in rows] == [0, 1, 2, 3]
+    for row in rows:
+        assert row["return_mean"] <= row["return_max"] <= row["return_best"]
+        assert row["gradient_norm"] > 0
+    assert rows[-1]["return_best"] == result.best_return
+
+
+def test_same_seed_same_result():
+    """Two optimisations from the same parameters agree to the last bit."""
+    first, second = (solve(Toy(), iterations=5)[1] for _ in range(2))
+    assert all(torch.equal(first.best[k], second.best[k]) for k in first.best)
+    assert first.best_return == second.best_return
+
+
+def test_sets_do_not_mix():
+    """Each environment follows its own set: the first fares the same without the second."""
+    pair, lone = Toy(num_envs=2), Toy(num_envs=1)
+    both, single = make_policy("gait", pair.task, 2), make_policy("gait", lone.task, 1)
+    single.load_state_dict(both.pick(0))
+    for toy, policy in ((pair, both), (lone, single)):
+        optimise(toy, policy, iterations=5, window=None)
+    # Five updates, each within a few eps.
+    torch.testing.assert_close(both.pick(0), single.pick(0), rtol=1e-5, atol=1e-6)
+
+
+def test_gradient_that_is_not_finite_is_skipped(capsys):
+    """Such a set is not updated, counted and reported with its step; the other goes on."""
+    toy = Toy(bad_step=3)
+    before = make_policy("open-loop", toy.task, toy.num_envs).actions.detach().clone()
+    policy, result, rows = solve(toy, iterations=3)
+    assert result.skipped == 3
+    assert [row["skipped"] for row in rows] == [1, 2, 3]
+    assert torch.equal(policy.actions[0], before[0])
+    assert not torch.equal(policy.actions[1], before[1])
+    assert policy.actions.isfinite().all()
+    assert "gradient of set [0] not finite from step 3 back" in capsys.readouterr().out
+
+
+def test_bad_step_at_the_start_of_a_window_is_named(capsys):
+    """Where no adjoint state passes, the adjoint of the action tells the step."""
+    solve(Toy(bad_step=2), iterations=1, window=2)
+    assert "from step 2 back" in capsys.readouterr().out
+
+
+def test_window_keeps_the_rewards():
+    """Truncation changes gradients, not the rollout: the first row's return is the same."""
+    rows = [solve(Toy(), iterations=1, window=window)[2][0] for window in (None, 2)]
+    assert rows[0]["return_mean"] == rows[1]["return_mean"]
+    assert rows[0]["gradient_norm"] != rows[1]["gradient_norm"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("iterations", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", math.nan),
+        ("clip", -1.0),
+        ("clip", math.inf),
+        ("window", 0),
+    ],
+)
+def test_wrong_option_is_named(option, value):
+    """An option outside its bounds is refused by name and value."""
+    with pytest.raises(ConfigurationError, match=f"{option} = {value}"):
+        solve(Toy(), **{option: value})
