@@ -33,8 +33,8 @@ demo: $(STAMP)  ## run the demo
 bench: $(STAMP)  ## measure speed on this machine
 	$(BIN)/simenv bench
 
-validate: $(STAMP)  ## run the long physics cases
-	$(BIN)/python -m pytest -m slow tests/validation
+validate: $(STAMP)  ## run every test that is slow: long physics cases and learning
+	$(BIN)/python -m pytest -m slow
 
 clean:  ## remove the virtual environment, caches and build outputs
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from simenv.errors import SimenvError
 
 Options = TypeVar("Options")
 
+HELP = ("-h", "--help")
 USAGE = """usage: simenv VERB [options]
 
   list                  tasks, their spaces and what is to be done
@@ -27,18 +29,30 @@ USAGE = """usage: simenv VERB [options]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code (2 for bad input)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help"):
+    if not words or words[0] in HELP:
         print(USAGE, end="")
         return 0 if words else 2
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         _choose("verb", words[0], VERBS)(words[1:])
-    except SimenvError as error:
+    except (SimenvError, OSError) as error:
         print(f"simenv: {error}", file=sys.stderr)
         return 2
+    except Terminated:
+        print("simenv: terminated", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print("simenv: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, handled like an interrupt: the step is finished and the run saved."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
 
 
 def _choose(kind: str, name: str, known: dict[str, Any]) -> Any:
@@ -59,6 +73,9 @@ def _parse(options: type[Options], verb: str, words: list[str]) -> Options:
 def _list(words: list[str]) -> None:
     from simenv.registry import TASKS
 
+    if words and words[0] in HELP:
+        print("usage: simenv list\n\nPrint every task with its spaces and what is to be done.")
+        return
     if words:
         raise SimenvError(f"'simenv list' takes no arguments, got {' '.join(words)}")
     print(f"{'id':<26} {'action':>6} {'observation':>11} {'horizon':>7}  what is to be done")
@@ -79,6 +96,10 @@ def _optimise(words: list[str]) -> None:
 
 
 def _train(words: list[str]) -> None:
+    if words and words[0] in HELP:
+        print(f"usage: simenv train ALGORITHM ID [options]\n\nAlgorithms: {', '.join(ALGORITHMS)}.")
+        print("'simenv train sac --help' lists the options of one.")
+        return
     if not words or words[0].startswith("-"):
         raise SimenvError(f"'simenv train' needs an algorithm: {', '.join(ALGORITHMS)}")
     _choose("algorithm", words[0], ALGORITHMS)(words[1:])

@@ -45,14 +45,13 @@ def _optimised(run: Run, functional: Functional) -> Controller:
 
 
 def _sac(run: Run, functional: Functional) -> Controller:
-    from agents.sac import make_model
+    from agents.sac import load_policy
 
-    config = run.config
-    model = make_model(config["id"], num_envs=1, size=config["size"], net_arch=config["net_arch"])
-    model.policy.load_state_dict(_matching(run, model.policy.state_dict()))
+    policy = load_policy(functional.task, run.config["net_arch"])
+    policy.load_state_dict(_matching(run, policy.state_dict()))
 
     def act(observation: Tensor, t: int) -> Tensor:
-        action, _ = model.predict(observation.cpu().numpy(), deterministic=True)
+        action, _ = policy.predict(observation.cpu().numpy(), deterministic=True)
         return torch.as_tensor(action).to(observation)
 
     return act

@@ -46,7 +46,7 @@ def evaluate(options: Evaluate) -> dict[str, dict[str, float]]:
     """Score a run's controller and random actions on the same seeds; writes evaluation.json."""
     run = Run(options.run)
     config = run.config
-    functional = Functional(config["id"], num_envs=options.episodes, size=config["size"])
+    functional = run.functional(num_envs=options.episodes, device=options.device)
     controllers = {
         config["command"]: load_controller(run, functional),
         "random": random_controller(functional, options.seed),

@@ -24,8 +24,8 @@ def run_optimise(options: Optimise) -> Run:
     functional = Functional(
         options.id, num_envs=options.starts, size=options.size, device=options.device
     )
-    run = Run.create("optimise", options, options.seed)
     policy = make_policy(options.policy, functional.task, options.starts, options.seed)
+    run = Run.create("optimise", options, options.seed)
     began = time.perf_counter()
     with tqdm(total=options.iterations, desc="optimise", unit="it") as bar:
 
@@ -34,7 +34,7 @@ def run_optimise(options: Optimise) -> Run:
             bar.set_postfix(best=f"{row['return_best']:.1f}", success=bool(row["success_best"]))
             bar.update()
 
-        result = optimise(
+        optimise(
             functional,
             policy.to(functional.device),
             iterations=options.iterations,
@@ -43,6 +43,6 @@ def run_optimise(options: Optimise) -> Run:
             clip=options.clip,
             seed=options.seed,
             report=report,
+            save=lambda best: run.save("best", best),
         )
-    run.save("best", result.best)
     return run

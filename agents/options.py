@@ -8,6 +8,16 @@ from typing import Literal
 
 from tyro.conf import Positional
 
+from simenv.errors import ConfigurationError
+
+
+def _check(options: object, **smallest: int) -> None:
+    """Raise ConfigurationError for a number below its bound."""
+    for name, bound in smallest.items():
+        value = getattr(options, name)
+        if value < bound:
+            raise ConfigurationError(f"{name} = {value} must be at least {bound}")
+
 
 @dataclass(frozen=True)
 class Optimise:
@@ -35,6 +45,9 @@ class Optimise:
     """cpu, cuda:0 or auto."""
     out: Path | None = None
     """Run folder; default runs/<task>-optimise-<seed>."""
+
+    def __post_init__(self) -> None:
+        _check(self, iterations=1, window=0, clip=0, starts=1, seed=0)
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,10 @@ class TrainSAC:
     progress_bar: bool = True
     """Show progress."""
 
+    def __post_init__(self) -> None:
+        _check(self, steps=1, num_envs=1, gradient_steps=1, batch_size=1, buffer_size=1)
+        _check(self, learning_starts=0, eval_every=1, eval_episodes=1, seed=0)
+
 
 @dataclass(frozen=True)
 class Evaluate:
@@ -87,6 +104,11 @@ class Evaluate:
     """Episodes, one per seed."""
     seed: int = 10_000
     """First seed; episode i has seed + i."""
+    device: str | None = None
+    """cpu, cuda:0 or auto; default the run's own."""
+
+    def __post_init__(self) -> None:
+        _check(self, episodes=1, seed=0)
 
 
 @dataclass(frozen=True)
@@ -99,6 +121,11 @@ class Record:
     """Seed of the episode."""
     width: int = 720
     """Width of the frames [pixels]; the height is half of it."""
+    device: str | None = None
+    """cpu, cuda:0 or auto; default the run's own."""
+
+    def __post_init__(self) -> None:
+        _check(self, seed=0, width=16)
 
 
 @dataclass(frozen=True)

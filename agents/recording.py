@@ -20,8 +20,7 @@ from simenv.render import write_gif, write_mp4
 def record(options: Record) -> list[Path]:
     """Write video/episode.gif and video/episode.mp4 into the run; returns their paths."""
     run = Run(options.run)
-    config = run.config
-    functional = Functional(config["id"], num_envs=1, size=config["size"])
+    functional = run.functional(num_envs=1, device=options.device)
     controller = load_controller(run, functional)
     seen = list(frames(functional, controller, options.seed, options.width))
     rate = round(1 / functional.task.scene.step)

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import simenv
+from simenv.envs.functional import Functional
 from simenv.errors import RunError
 from simenv.registry import find
 
@@ -69,6 +70,13 @@ class Run:
         except ValueError as error:
             raise RunError(f"{file} is damaged: {error}") from error
         return config
+
+    def functional(self, *, num_envs: int, device: str | None = None) -> Functional:
+        """The run's task, on `device` or the run's own."""
+        config = self.config
+        return Functional(
+            config["id"], num_envs=num_envs, size=config["size"], device=device or config["device"]
+        )
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file in one piece."""

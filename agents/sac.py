@@ -11,6 +11,7 @@ import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecMonitor
+from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor
 
 from agents.evaluation import play
@@ -18,6 +19,7 @@ from agents.options import TrainSAC
 from agents.runs import Run
 from simenv.envs.functional import Functional
 from simenv.envs.sb3 import SB3VecEnv
+from simenv.envs.task import Task
 
 EVALUATION_SEED = 1_000_000
 """First seed of the evaluation episodes, far from those of training."""
@@ -39,14 +41,32 @@ def make_model(
 
 
 def train(options: TrainSAC) -> Run:
-    """Train, writing metrics and checkpoints as it goes; returns the finished run."""
+    """Train, writing metrics and checkpoints as it goes; returns the finished run.
+
+    An interrupted training evaluates and saves once more before it ends.
+    """
     functional = Functional(
         options.id, num_envs=options.eval_episodes, size=options.size, device=options.device
     )
+    model = _model(options)
     run = Run.create("sac", options, options.seed)
+    model.tensorboard_log = str(run.path / "tensorboard")
+    callback = Checkpoints(run, functional, options.eval_every)
     # Networks this small gain nothing from a second thread, and the simulator has its own.
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    model = make_model(
+    try:
+        model.learn(
+            options.steps, callback=callback, progress_bar=options.progress_bar, tb_log_name="sac"
+        )
+    finally:
+        callback.evaluate_now()
+        torch.set_num_threads(threads)
+    return run
+
+
+def _model(options: TrainSAC) -> SAC:
+    return make_model(
         options.id,
         num_envs=options.num_envs,
         size=options.size,
@@ -60,14 +80,13 @@ def train(options: TrainSAC) -> Run:
         buffer_size=options.buffer_size,
         learning_starts=options.learning_starts,
         gamma=options.gamma,
-        tensorboard_log=str(run.path / "tensorboard"),
     )
-    callback = Checkpoints(run, functional, options.eval_every)
-    model.learn(
-        options.steps, callback=callback, progress_bar=options.progress_bar, tb_log_name="sac"
-    )
-    callback.evaluate_now()
-    return run
+
+
+def load_policy(task: Task, net_arch: Sequence[int]) -> SACPolicy:
+    """An untrained policy of the right shape, to be filled from a checkpoint."""
+    spaces = task.observation_space, task.action_space
+    return SACPolicy(*spaces, lambda _: 0.0, net_arch=list(net_arch))
 
 
 class Checkpoints(BaseCallback):
@@ -87,7 +106,7 @@ class Checkpoints(BaseCallback):
 
     def evaluate_now(self) -> None:
         """Evaluate, log, and write checkpoints, unless this step was evaluated already."""
-        if self.num_timesteps == self._evaluated:
+        if self.num_timesteps == self._evaluated or not hasattr(self, "model"):
             return
         self._evaluated = self.num_timesteps
         row = play(self.functional, self._controller, EVALUATION_SEED).row()

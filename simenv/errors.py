@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral
 
 
 class SimenvError(Exception):
@@ -53,6 +54,12 @@ class UnknownTaskError(SimenvError, KeyError):
 
 class RunError(SimenvError, RuntimeError):
     """A run folder lacks a file, or the file does not belong to this run."""
+
+
+def require_count(name: str, value: object) -> None:
+    """Raise `ConfigurationError` unless a value is a whole number of at least 1."""
+    if not isinstance(value, Integral) or value < 1:
+        raise ConfigurationError(f"{name} = {value!r} must be a whole number of at least 1")
 
 
 def expect_shape(name: str, actual: Iterable[int], expected: Iterable[int]) -> None:

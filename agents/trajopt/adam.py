@@ -16,6 +16,7 @@ from simenv.envs.functional import Functional
 from simenv.errors import ConfigurationError, SimenvError
 
 Report = Callable[[dict[str, float]], None]
+Save = Callable[[dict[str, Tensor]], None]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def optimise(
     clip: float = 0.0,
     seed: int = 0,
     report: Report | None = None,
+    save: Save | None = None,
 ) -> Result:
     """Maximise the return of every parameter set by Adam; each environment carries one set.
 
@@ -57,6 +59,7 @@ def optimise(
         clip: bound on adjoint norms (see `rollout`).
         seed: of the start states.
         report: called with a row of figures after every iteration.
+        save: called with the best set whenever a better one is found.
 
     Raises:
         ConfigurationError: an option outside its bounds.
@@ -67,7 +70,7 @@ def optimise(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
         adam, iterations, eta_min=learning_rate / 10
     )
-    keeper, start = _Keeper(), functional.initial(seed)
+    keeper, start = _Keeper(save), functional.initial(seed)
     for iteration in range(iterations):
         run = rollout(functional, policy, start, window=window, clip=clip)
         returns = run.rewards.detach().sum(dim=0)
@@ -82,7 +85,8 @@ def optimise(
 class _Keeper:
     """Remembers the best parameter set."""
 
-    def __init__(self) -> None:
+    def __init__(self, save: Save | None) -> None:
+        self.save = save
         self.best: dict[str, Tensor] = {}
         self.best_return, self.best_success, self.skipped = -math.inf, False, 0
 
@@ -92,6 +96,8 @@ class _Keeper:
         if float(usable[index]) > self.best_return:
             self.best_return, self.best_success = float(usable[index]), bool(success[index])
             self.best = policy.pick(index)
+            if self.save is not None:
+                self.save(self.best)
 
     def skip(self, usable: Tensor, run: Rollout) -> None:
         bad = torch.nonzero(~usable).flatten().tolist()
@@ -126,7 +132,7 @@ def _descend(adam: torch.optim.Optimizer, policy: Policy, run: Rollout, keeper: 
     held = [(p, p.detach()[~usable].clone()) for p, _ in pairs]
     for _, gradient in pairs:
         gradient[~usable] = 0.0
-    norm = float(torch.sqrt(torch.stack([g.square().sum() for _, g in pairs]).sum()))
+    norm = float(torch.sqrt(torch.stack([g.double().square().sum() for _, g in pairs]).sum()))
     adam.step()
     with torch.no_grad():
         for parameter, values in held:

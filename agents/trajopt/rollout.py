@@ -56,13 +56,16 @@ class _Gate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
-        squares = sum(bar.flatten(1).square().sum(dim=1) for bar in bars)
-        norm = torch.sqrt(torch.as_tensor(squares))
+        # In float64, where the square of no float32 overflows.
+        squares = torch.stack([bar.flatten(1).double().square().sum(dim=1) for bar in bars])
+        norm = torch.sqrt(squares.sum(dim=0))
         if ctx.watch.first_bad_step is None and not bool(torch.isfinite(norm).all()):
             ctx.watch.first_bad_step = ctx.t
         if ctx.clip > 0.0:
             scale = torch.clamp(ctx.clip / torch.clamp(norm, min=1e-30), max=1.0)
-            bars = tuple(bar * scale.reshape(-1, *[1] * (bar.ndim - 1)) for bar in bars)
+            bars = tuple(
+                bar * scale.to(bar.dtype).reshape(-1, *[1] * (bar.ndim - 1)) for bar in bars
+            )
         return (None, None, None, *bars)
 
 
@@ -91,7 +94,7 @@ def rollout(
         state = state.detach() if window and t % window == 0 else state
         state = _gated(state, watch, t)
         # Watched, not clipped: a step's own gradient is wanted whole.
-        (action,) = _gate(watch, t, 0.0, controller(functional.observation(state), t))
+        (action,) = gate(watch, t, 0.0, controller(functional.observation(state), t))
         after = functional.transition(state, action)
         rewards.append(functional.reward(state, action, after))
         success |= functional.success(after)
@@ -100,11 +103,12 @@ def rollout(
 
 
 def _gated(state: State, watch: Watch, t: int) -> State:
-    x, v, C, F = _gate(watch, t, watch.clip, state.x, state.v, state.C, state.F)
+    x, v, C, F = gate(watch, t, watch.clip, state.x, state.v, state.C, state.F)
     return state.replace(x=x, v=v, C=C, F=F)
 
 
-def _gate(watch: Watch, t: int, clip: float, *fields: Tensor) -> tuple[Tensor, ...]:
+def gate(watch: Watch, t: int, clip: float, *fields: Tensor) -> tuple[Tensor, ...]:
+    """The same tensors; on the way back their joint adjoint is watched and clipped per row."""
     if not any(field.requires_grad for field in fields):
         return fields
     gated: tuple[Tensor, ...] = _Gate.apply(watch, t, clip, *fields)

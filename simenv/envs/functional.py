@@ -38,6 +38,7 @@ class Functional:
         threads: int | None = None,
         **options: Any,
     ) -> None:
+        task_id = task_id.removeprefix("simenv:")
         path = task_id if ":" in task_id else find(task_id).task
         self.task: Task = load_task(path, **options)
         self.simulator = self.task.scene.build(
@@ -62,7 +63,7 @@ class Functional:
 
     def start(self, rngs: Sequence[np.random.Generator]) -> State:
         """As many start states as there are generators (at most N)."""
-        return self.task.perturb(self._rest[: len(rngs)], rngs)
+        return self.task.perturb(self._rest[: len(rngs)].clone(), rngs)
 
     def transition(
         self, state: State, action: Tensor, parameters: Overrides | None = None

@@ -9,6 +9,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from simenv.envs.vector import VectorEnv
+from simenv.errors import ConfigurationError
 from simenv.registry import find
 
 
@@ -32,7 +33,7 @@ class SB3VecEnv(VecEnv):
     """
 
     def __init__(self, task_id: str, num_envs: int = 1, **options: Any) -> None:
-        spec = find(task_id)
+        spec = find(task_id.removeprefix("simenv:"))
         options.setdefault("max_episode_steps", spec.horizon)
         self.envs = VectorEnv(spec.task, num_envs, autoreset_mode="SameStep", **options)
         self.render_mode = self.envs.render_mode
@@ -43,10 +44,13 @@ class SB3VecEnv(VecEnv):
 
     def reset(self) -> np.ndarray:
         """Start every episode; seeds come from `seed()`."""
+        if any(self._options):
+            raise ConfigurationError("the tasks take no reset options through Stable-Baselines3")
         seeds = None if all(s is None for s in self._seeds) else self._seeds
         observation, info = self.envs.reset(seed=seeds)
         self.reset_infos = [self._row(info, i) for i in range(self.num_envs)]
         self._reset_seeds()
+        self._reset_options()
         return observation
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -59,6 +63,7 @@ class SB3VecEnv(VecEnv):
         infos = [self._row(info, i) for i in range(self.num_envs)]
         for i in np.flatnonzero(terminated | truncated).tolist():
             infos[i] = self._row(info["final_info"], i)
+            infos[i]["is_success"] = infos[i]["success"]
             infos[i]["terminal_observation"] = info["final_obs"][i]
             infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
         return observation, reward.astype(np.float32), terminated | truncated, infos

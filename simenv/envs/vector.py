@@ -172,6 +172,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
             seeds = [None] * self.num_envs if seed is None else list(seed)
         if len(seeds) != self.num_envs:
             raise ConfigurationError(f"{len(seeds)} seeds for {self.num_envs} environments")
+        self._np_random_seed = seeds[0]
         for i in np.flatnonzero(mask).tolist():
             if seeds[i] is not None or first:
                 self._episodes.rngs[i] = np.random.default_rng(seeds[i])

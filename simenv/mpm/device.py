@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -15,30 +16,36 @@ from simenv.errors import DeviceError
 
 
 def _start_warp() -> None:
-    """Initialise Warp without its banner; `load` gives one notice instead of a line per module.
+    """Initialise Warp without its banner, and without a warning where there is no GPU.
 
-    Where there is no GPU its C++ side writes a warning straight to file descriptor 2, which no
-    log level stops: that descriptor is turned aside meanwhile.
+    Warp's informative lines stay off from here on (`load` says what matters); warnings stay on.
     """
-    wp.config.log_level = wp.LOG_ERROR
-    if torch.cuda.is_available():
+    wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)
+    with contextlib.nullcontext() if torch.cuda.is_available() else _stderr_aside():
         wp.init()
-        return
-    sys.stderr.flush()
-    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
+
+
+@contextlib.contextmanager
+def _stderr_aside() -> Iterator[None]:
+    """Turn file descriptor 2 aside: Warp's C++ side writes to it past every log level."""
     try:
-        wp.init()
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
+        kept = os.dup(2)
+    except OSError:  # a daemon without a standard error has nothing to be kept quiet
+        yield
+        return
+    with open(os.devnull, "w") as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 _start_warp()
 
 
-def resolve_device(device: str) -> str:
+def resolve_device(device: str | torch.device) -> str:
     """Turn "cpu", "cuda", "cuda:N" or "auto" into the name of a device that exists.
 
     "auto" takes the first GPU where there is one and the CPU otherwise; nothing else falls back.
@@ -46,6 +53,7 @@ def resolve_device(device: str) -> str:
     Raises:
         DeviceError: no such device on this machine.
     """
+    device = str(device)
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
         return "cuda:0" if gpus else "cpu"
@@ -61,6 +69,9 @@ def resolve_device(device: str) -> str:
 
 FUSE = "-ffp-contract=fast"
 
+CAPTURE = threading.Lock()
+"""Held while kernels are loaded and graphs recorded: Warp records one CPU graph at a time."""
+
 
 def load(kernels: Iterable[Any], device: str) -> None:
     """Load the modules of `kernels`; after a second, say once that they are being compiled."""
@@ -68,10 +79,11 @@ def load(kernels: Iterable[Any], device: str) -> None:
     notice.daemon = True
     notice.start()
     try:
-        for module in dict.fromkeys(kernel.module for kernel in kernels):
-            # Fused multiply-add across statements: a third faster, and closer to the exact sum.
-            module.options["cpu_compiler_flags"] = f"{wp.config.cpu_compiler_flags} {FUSE}"
-            module.load(wp.get_device(device))
+        with CAPTURE:
+            for module in dict.fromkeys(kernel.module for kernel in kernels):
+                # Fused multiply-add across statements: a third faster, closer to the exact sum.
+                module.options["cpu_compiler_flags"] = f"{wp.config.cpu_compiler_flags} {FUSE}"
+                module.load(wp.get_device(device))
     finally:
         notice.cancel()
 

@@ -35,7 +35,10 @@ def _polar_2d(types: Types) -> Any:
         # R is the rotation nearest to F: its angle is that of the (conformal) part of F.
         c = F[0, 0] + F[1, 1]
         s = F[1, 0] - F[0, 1]
-        r = wp.max(wp.sqrt(c * c + s * s), T(1.0e-12))
+        r = wp.sqrt(c * c + s * s)
+        if r <= T(1.0e-12):
+            # Every rotation is equally near: no turn is as good as any.
+            return wp.identity(2, dtype=T)
         return mat(c / r, -s / r, s / r, c / r)
 
     @wp.func_grad(polar)
@@ -62,7 +65,29 @@ def _polar_3d(types: Types) -> Any:
         return wp.matrix_from_cols(wp.cross(b, c), wp.cross(c, a), wp.cross(a, b))
 
     @wp.func(module=module)
+    def turned(F: mat):
+        # Nearest proper rotation of an inverted matrix, by turning towards it again and again
+        # (Müller et al., Motion in Games 2016, eq. 5).
+        R = wp.identity(3, dtype=T)
+        for _step in range(200):
+            turn = vec()
+            along = T(1.0e-9)
+            for a in range(3):
+                r = vec(R[0, a], R[1, a], R[2, a])
+                f = vec(F[0, a], F[1, a], F[2, a])
+                turn = turn + wp.cross(r, f)
+                along = along + wp.dot(r, f)
+            turn = turn / (wp.abs(along) + T(1.0e-9))
+            angle = wp.length(turn)
+            if angle < T(tolerance):
+                break
+            R = wp.quat_to_matrix(wp.quat_from_axis_angle(turn / angle, angle)) * R
+        return R
+
+    @wp.func(module=module)
     def polar(F: mat):
+        if wp.determinant(F) < T(0.0):
+            return turned(F)
         # Newton's iteration X <- (g X + X^-T / g) / 2, scaled by g = sqrt(|X^-1| / |X|)
         # (Higham, SIAM J. Sci. Stat. Comput. 7, 1986).
         R = F

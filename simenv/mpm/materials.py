@@ -41,9 +41,10 @@ class Material(ABC):
     parameters: ClassVar[tuple[str, ...]]
     density: float
 
-    def values(self) -> dict[str, float]:
-        """The law's own value of every parameter, density among them."""
-        return {name: getattr(self, name) for name in (*self.parameters, "density")}
+    def values(self) -> dict[str, Tensor]:
+        """The law's own value of every parameter, density among them, as float64 scalars."""
+        names = (*self.parameters, "density")
+        return {name: torch.tensor(getattr(self, name), dtype=torch.float64) for name in names}
 
     @property
     def channel(self) -> int | None:
@@ -66,12 +67,20 @@ class Material(ABC):
     def pack(self, values: Mapping[str, Tensor], dim: int) -> Sequence[Tensor]:
         """The `size` components of p, each broadcastable to (N, particles of the body)."""
 
+    def activation_slot(self, dim: int) -> int | None:
+        """Which component of p is the activation, if this is a muscle."""
+        return None
+
     def check(self, dim: int) -> None:  # noqa: B027 - most laws fit every scene
         """Raise ConfigurationError if the law does not fit a scene of this dimension."""
 
     @abstractmethod
-    def wave_speed(self) -> float:
-        """Fastest elastic wave [m/s]; it bounds the substep."""
+    def validate(self, values: Mapping[str, Tensor]) -> None:
+        """Raise ConfigurationError for a parameter outside its bounds."""
+
+    @abstractmethod
+    def wave_speed(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Fastest elastic wave [m/s] for these parameters; it bounds the substep."""
 
     @abstractmethod
     def stress(self, types: Types) -> Any:
@@ -97,12 +106,17 @@ class _Elastic(Material):
     parameters: ClassVar[tuple[str, ...]] = ("E", "nu")
 
     def __post_init__(self) -> None:
+        self.validate(self.values())
+
+    def validate(self, values: Mapping[str, Tensor]) -> None:
         law = type(self).__name__
-        _require_positive(law, "E", self.E, "Pa")
-        _require_positive(law, "density", self.density, "kg/m³")
-        if not -1.0 < self.nu < 0.5:
+        _require_positive(law, "E", values["E"], "Pa")
+        _require_positive(law, "density", values["density"], "kg/m³")
+        nu = values["nu"].detach()
+        bad = nu[~((nu > -1.0) & (nu < 0.5))]
+        if bad.numel():
             raise ConfigurationError(
-                f"{law}: nu = {self.nu} [-] must lie in (-1, 0.5); "
+                f"{law}: nu = {float(bad[0])} [-] must lie in (-1, 0.5); "
                 "for nearly incompressible material use 0.45"
             )
 
@@ -112,15 +126,17 @@ class _Elastic(Material):
     def pack(self, values: Mapping[str, Tensor], dim: int) -> Sequence[Tensor]:
         return lame(values["E"], values["nu"])
 
-    def wave_speed(self) -> float:
+    def wave_speed(self, values: Mapping[str, Tensor]) -> Tensor:
         """P-wave speed √((λ + 2μ)/ρ)."""
-        mu, lam = lame(torch.tensor(self.E), torch.tensor(self.nu))
-        return math.sqrt(float(lam + 2 * mu) / self.density)
+        mu, lam = lame(values["E"], values["nu"])
+        return torch.sqrt((lam + 2 * mu) / values["density"])
 
 
-def _require_positive(law: str, name: str, value: float, unit: str) -> None:
-    if not (math.isfinite(value) and value > 0.0):
-        raise ConfigurationError(f"{law}: {name} = {value} [{unit}] must be finite and > 0")
+def _require_positive(law: str, name: str, value: Tensor, unit: str) -> None:
+    value = value.detach()
+    bad = value[~(torch.isfinite(value) & (value > 0.0))]
+    if bad.numel():
+        raise ConfigurationError(f"{law}: {name} = {float(bad[0])} [{unit}] must be finite and > 0")
 
 
 @dataclass(frozen=True)
@@ -170,7 +186,7 @@ class Muscle(Material):
             raise ConfigurationError(f"Muscle: fibre = {self.fibre} must be finite and not zero")
         if self.index < 0:
             raise ConfigurationError(f"Muscle: index = {self.index} must be >= 0")
-        _require_positive("Muscle", "max_activation", self.max_activation, "Pa")
+        _require_positive("Muscle", "max_activation", torch.tensor(self.max_activation), "Pa")
         object.__setattr__(self, "fibre", tuple(c / length for c in self.fibre))
 
     @property
@@ -181,8 +197,14 @@ class Muscle(Material):
     def density(self) -> float:  # type: ignore[override]
         return self.elastic.density
 
-    def values(self) -> dict[str, float]:
+    def values(self) -> dict[str, Tensor]:
         return self.elastic.values()
+
+    def validate(self, values: Mapping[str, Tensor]) -> None:
+        self.elastic.validate(values)
+
+    def activation_slot(self, dim: int) -> int:
+        return self.elastic.size(dim)
 
     @property
     def channel(self) -> int:
@@ -204,10 +226,10 @@ class Muscle(Material):
         fibre = [activation.new_tensor(c) for c in self.fibre]
         return (*self.elastic.pack(values, dim), activation, *fibre)
 
-    def wave_speed(self) -> float:
+    def wave_speed(self, values: Mapping[str, Tensor]) -> Tensor:
         """Speed with the activation's stiffness a added to the elastic modulus."""
-        c = self.elastic.wave_speed()
-        return math.sqrt(c * c + self.max_activation / self.density)
+        c = self.elastic.wave_speed(values)
+        return torch.sqrt(c * c + self.max_activation / values["density"])
 
     def stress(self, types: Types) -> Any:
         return _muscle(types, self.elastic)

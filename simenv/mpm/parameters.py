@@ -47,55 +47,70 @@ class ParameterPacker:
     """Packs mass and the laws' parameter vectors for N environments, differentiably in torch."""
 
     def __init__(
-        self, groups: Sequence[Group], num_envs: int, dim: int, dtype: torch.dtype, device: str
+        self,
+        groups: Sequence[Group],
+        scene: Scene,
+        num_envs: int,
+        dtype: torch.dtype,
+        device: str,
     ) -> None:
-        self.groups = groups
-        self.num_envs = num_envs
-        self.dim = dim
+        self.groups, self.scene, self.num_envs = groups, scene, num_envs
         self._like: dict[str, Any] = {"dtype": dtype, "device": device}
         self._names = {body.name: body for group in groups for body in group.bodies}
-        self._muscles = any(b.material.channel is not None for b in self._names.values())
-        self._default: tuple[Tensor, list[Tensor]] | None = None
+        self._channels = [self._channel_of_particles(group) for group in groups]
+        with torch.inference_mode(False), torch.no_grad():
+            self._default = self._pack({})
 
     def pack(
         self, activation: Tensor | None, overrides: Overrides | None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Particle masses (N, P) [kg] and one (N, count, size) tensor per group."""
-        if overrides or self._muscles:
-            return self._pack(activation, overrides or {})
-        if self._default is None:
-            self._default = self._pack(None, {})
-        return self._default
+        """Particle masses (N, P) [kg] and one (N, count, size) tensor per group.
 
-    def _pack(self, activation: Tensor | None, overrides: Overrides) -> tuple[Tensor, list[Tensor]]:
+        Raises:
+            ConfigurationError: an override of no body or parameter, or outside its bounds.
+            UnstableTimeStepError: overrides so stiff that the substep is too long.
+            ShapeError: an override of the wrong shape.
+        """
+        mass, packed = self._pack(overrides) if overrides else self._default
+        if activation is None:
+            return mass, packed
+        return mass, [self._activated(i, p, activation) for i, p in enumerate(packed)]
+
+    def _pack(self, overrides: Overrides) -> tuple[Tensor, list[Tensor]]:
         self._check(overrides)
         masses, packed = [], []
         for group in self.groups:
             rows = []
             for body in group.bodies:
-                values = self._values(body, activation, overrides.get(body.name, {}))
+                values = self._values(body, overrides.get(body.name, {}))
                 masses.append(self._spread(values["density"] * body.volume, body))
-                parts = body.material.pack(values, self.dim)
+                parts = body.material.pack(values, self.scene.dim)
                 rows.append(torch.stack([self._spread(part, body) for part in parts], dim=-1))
             packed.append(torch.cat(rows, dim=1).contiguous())
         return torch.cat(masses, dim=1).contiguous(), packed
 
-    def _values(
-        self, body: Body, activation: Tensor | None, overrides: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        values = {
-            name: self._column(name, overrides[name], body)
-            if name in overrides
-            else torch.tensor(value, **self._like)
-            for name, value in body.material.values().items()
-        }
-        channel = body.material.channel
-        if channel is not None:
-            values["activation"] = (
-                torch.zeros((), **self._like)
-                if activation is None
-                else activation[:, channel : channel + 1]
-            )
+    def _activated(self, group: int, packed: Tensor, activation: Tensor) -> Tensor:
+        """A group's parameters with its activation column filled in."""
+        slot = self.groups[group].law.activation_slot(self.scene.dim)
+        if slot is None:
+            return packed
+        column = activation[:, self._channels[group]][..., None]
+        return torch.cat([packed[..., :slot], column, packed[..., slot + 1 :]], dim=-1)
+
+    def _channel_of_particles(self, group: Group) -> Tensor:
+        channels = [[body.material.channel or 0] * len(body.x) for body in group.bodies]
+        flat = [channel for body in channels for channel in body]
+        return torch.tensor(flat, dtype=torch.int64, device=self._like["device"])
+
+    def _values(self, body: Body, overrides: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        law = body.material
+        values = {name: value.to(**self._like) for name, value in law.values().items()}
+        if overrides:
+            values |= {name: self._column(name, v, body) for name, v in overrides.items()}
+            law.validate(values)
+            self.scene.check_speed(float(law.wave_speed(values).detach().max()))
+        if law.channel is not None:
+            values["activation"] = torch.zeros((), **self._like)
         return values
 
     def _column(self, name: str, value: Tensor, body: Body) -> Tensor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simenv.errors import ConfigurationError, UnstableTimeStepError
+from simenv.errors import ConfigurationError, UnstableTimeStepError, require_count
 from simenv.mpm.contact import Wall
 from simenv.mpm.materials import Material
 from simenv.mpm.shapes import Array, Shape
@@ -27,10 +27,9 @@ AXES = "xyz"
 
 
 def _whole_numbers(name: str, values: Sequence[float]) -> tuple[int, ...]:
-    whole = tuple(int(n) for n in values)
-    if whole != tuple(values):
+    if not all(math.isfinite(n) and n == int(n) for n in values):
         raise ConfigurationError(f"{name} = {tuple(values)} must be whole numbers")
-    return whole
+    return tuple(int(n) for n in values)
 
 
 @dataclass(frozen=True)
@@ -149,6 +148,17 @@ class Scene:
             )
         return self._substeps
 
+    def check_speed(self, speed: float) -> None:
+        """Raise UnstableTimeStepError if waves of this speed [m/s] are too fast for the substep."""
+        largest = STABLE_COURANT * self.dx / speed
+        if self.dt > largest * (1 + 1e-9) and not self._allow_unstable:
+            raise UnstableTimeStepError(
+                f"waves of {speed:.4g} m/s (from the parameters handed to this step) need a "
+                f"substep of at most {largest:.4g} s, the scene has {self.dt:.4g} s; use "
+                f"substeps >= {math.ceil(self.step / largest)}, or allow_unstable=True",
+                largest,
+            )
+
     @property
     def dt(self) -> float:
         """Substep [s]."""
@@ -238,8 +248,8 @@ class Scene:
             )
         if not (math.isfinite(self.step) and self.step > 0):
             raise ConfigurationError(f"step = {self.step} [s] must be finite and > 0")
-        if self._substeps is not None and self._substeps < 1:
-            raise ConfigurationError(f"substeps = {self._substeps} must be at least 1")
+        if self._substeps is not None:
+            require_count("substeps", self._substeps)
 
     def _face_walls(self, walls: Mapping[str, Wall]) -> tuple[Wall, ...]:
         faces = [f"{axis}{side}" for axis in AXES[: self.dim] for side in "-+"]
@@ -273,7 +283,8 @@ class Scene:
     def _wave_speed(self) -> float:
         if not self.bodies:
             raise ConfigurationError("the scene has no body; add one with add_body")
-        return max(body.material.wave_speed() for body in self.bodies)
+        laws = [body.material for body in self.bodies]
+        return max(float(law.wave_speed(law.values())) for law in laws)
 
     def _top_speed(self) -> float:
         """Fastest motion to expect [m/s]: the initial one and a fall across the domain."""

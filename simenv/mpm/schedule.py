@@ -17,6 +17,7 @@ from torch import Tensor
 
 from simenv.mpm.constitutive import constitutive_adjoint_kernel, constitutive_kernel
 from simenv.mpm.contact import grid_adjoint_kernel, grid_kernel
+from simenv.mpm.device import CAPTURE
 from simenv.mpm.parameters import Group
 from simenv.mpm.scene import Scene
 from simenv.mpm.transfer import forward_kernels
@@ -200,7 +201,8 @@ class Chunk:
 
     def capture(self, work: Callable[[], None]) -> Any:
         """Record the launches of `work` into a graph."""
-        with wp.ScopedCapture(device=self.device, force_module_load=False) as capture:
+        recording = wp.ScopedCapture(device=self.device, force_module_load=False)
+        with CAPTURE, recording as capture:
             work()
         return capture.graph
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import warp as wp
 from torch import Tensor
 
-from simenv.errors import ConfigurationError, ShapeError, expect_shape
+from simenv.errors import ConfigurationError, ShapeError, expect_shape, require_count
 from simenv.mpm.autograd import StepFunction
 from simenv.mpm.device import load, resolve_device
 from simenv.mpm.parameters import Overrides, ParameterPacker, group_bodies
@@ -21,6 +20,7 @@ from simenv.mpm.schedule import Adjoint, Chunk, Constants, Frames, num_nodes, vi
 from simenv.mpm.state import Control, State
 from simenv.mpm.transfer import NOT_A_NUMBER
 from simenv.mpm.types import TORCH_DTYPES, warp_types
+from simenv.mpm.workers import Workers, available_cores
 
 
 class Simulator:
@@ -48,10 +48,9 @@ class Simulator:
         dtype: str = "float32",
         threads: int | None = None,
     ) -> None:
-        if num_envs < 1:
-            raise ConfigurationError(f"num_envs = {num_envs} must be at least 1")
-        if threads is not None and threads < 1:
-            raise ConfigurationError(f"threads = {threads} must be at least 1")
+        require_count("num_envs", num_envs)
+        if threads is not None:
+            require_count("threads", threads)
         # A copy: bodies added to the scene from here on belong to a later simulator.
         self.scene, self.num_envs = scene.snapshot(), num_envs
         self.types = warp_types(scene.dim, dtype)
@@ -59,11 +58,14 @@ class Simulator:
         self.dtype = TORCH_DTYPES[dtype]
         self.substeps = scene.substeps
         self.groups = group_bodies(scene)
-        self._packer = ParameterPacker(self.groups, num_envs, scene.dim, self.dtype, self.device)
+        self._packer = ParameterPacker(self.groups, self.scene, num_envs, self.dtype, self.device)
         self._chunks = self._split(threads)
-        self._pool = self._worker_threads()
-        self._allocate()
-        self._forward = self._capture_forward()
+        self._workers = Workers(self.device, len(self._chunks))
+        self._lock = threading.Lock()
+        # Buffers outlive an inference mode that happens to be on while they are made.
+        with torch.inference_mode(False):
+            self._allocate()
+            self._forward = self._capture_forward()
         self._backward: list[Any] | None = None
 
     # ------------------------------------------------------------------ public
@@ -134,12 +136,13 @@ class Simulator:
         self, mass: Tensor, start: Sequence[Tensor], packed: Sequence[Tensor]
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Step x, v, C, F forward without gradients; returns them and the fault codes (N,)."""
-        self._load(mass, packed)
-        self._work.load(0, start)
-        self._fault.zero_()
-        self._replay(self._forward)
-        end = tuple(t[0].clone() for t in self._work.tensors)
-        fault = self._fault.clone()
+        with self._lock:
+            self._load(mass, packed)
+            self._work.load(0, start)
+            self._fault.zero_()
+            self._workers.run(self._forward)
+            end = tuple(t[0].clone() for t in self._work.tensors)
+            fault = self._fault.clone()
         # The one read of the fault codes in a step: undo what broke.
         broken = (fault & NOT_A_NUMBER) != 0
         if bool(broken.any()):
@@ -156,36 +159,25 @@ class Simulator:
         bars: Sequence[Tensor],
     ) -> tuple[tuple[Tensor, ...], Tensor, list[Tensor]]:
         """Pull adjoints of x, v, C, F back through a step; also those of mass and parameters."""
-        if self._backward is None:
-            self._backward = self._capture_backward()
-        self._load(mass, packed)
-        self._ring.load(0, start)
-        self._ring.load(self.substeps, end)
-        self._bar.load(0, bars)
-        self._replay(self._backward)
-        state_bar = tuple(t[0].clone() for t in self._bar.tensors)
-        return state_bar, self._mass_bar.clone(), [t.clone() for t in self._parameters_bar]
+        with self._lock:
+            if self._backward is None:
+                self._backward = self._capture_backward()
+            self._load(mass, packed)
+            self._ring.load(0, start)
+            self._ring.load(self.substeps, end)
+            self._bar.load(0, bars)
+            self._workers.run(self._backward)
+            state_bar = tuple(t[0].clone() for t in self._bar.tensors)
+            return state_bar, self._mass_bar.clone(), [t.clone() for t in self._parameters_bar]
 
     # ------------------------------------------------------------------ build
 
     def _split(self, threads: int | None) -> list[slice]:
         """Ranges of environments, one per thread; a single one on a GPU."""
-        wanted = 1 if self.device != "cpu" else threads or os.cpu_count() or 1
+        wanted = 1 if self.device != "cpu" else threads or available_cores()
         n = min(wanted, self.num_envs)
         edges = [round(i * self.num_envs / n) for i in range(n + 1)]
         return [slice(a, b) for a, b in itertools.pairwise(edges)]
-
-    def _worker_threads(self) -> ThreadPoolExecutor | None:
-        """One thread per chunk on the CPU, flushing denormal numbers to zero.
-
-        A body at rest or in free fall breeds numbers below 1e-38 (products of rounding errors),
-        which cost the processor a hundred times a normal operation. The flag is the thread's own:
-        the caller's arithmetic stays as it is.
-        """
-        if self.device != "cpu":
-            return None
-        flush: Callable[..., object] = torch.set_flush_denormal
-        return ThreadPoolExecutor(len(self._chunks), initializer=flush, initargs=(True,))
 
     def _zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         return torch.zeros(shape, dtype=dtype or self.dtype, device=self.device)
@@ -275,17 +267,6 @@ class Simulator:
         self._mass.copy_(mass)
         for target, value in zip(self._parameters, packed, strict=True):
             target.copy_(value)
-
-    def _replay(self, graphs: Sequence[Any]) -> None:
-        """Run one graph per chunk, each on a thread of its own on the CPU."""
-        launch: Callable[[Any], None] = wp.capture_launch
-        if self._pool is None:
-            # Warp joins torch's current stream, so that neither waits for the other.
-            with wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(self.device))):
-                launch(graphs[0])
-            return
-        for done in [self._pool.submit(launch, graph) for graph in graphs]:
-            done.result()
 
     def _activation(self, control: Control | None) -> Tensor | None:
         channels = self.scene.num_channels

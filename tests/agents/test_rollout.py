@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import simenv
-from agents.trajopt.rollout import rollout
+from agents.trajopt.rollout import Watch, gate, rollout
 from tests.agents.toy import DIM, Toy
 
 WALKER = "simenv/SoftWalker2D-v0"
@@ -147,5 +147,14 @@ def test_first_bad_step_is_reported(bad, clip):
     run.rewards.sum().backward()
     assert run.watch.first_bad_step == bad
     # Never silently zeroed: everything before the bad step is marked.
-    assert torch.isnan(actions.grad[: bad + 1]).all()
-    assert torch.isfinite(actions.grad[bad + 1 :]).all()
+    assert torch.isnan(actions.grad[: bad + 1, 0]).all()
+    assert torch.isfinite(actions.grad[bad + 1 :, 0]).all()
+    assert torch.isfinite(actions.grad[:, 1]).all()
+
+
+def test_huge_adjoints_are_clipped_not_lost():
+    """A norm whose square exceeds float32 still scales to the bound instead of to zero."""
+    x = torch.ones(2, 3, requires_grad=True)
+    (gated,) = gate(Watch(clip=1.0), 0, 1.0, x)
+    (1e25 * gated).sum().backward()
+    torch.testing.assert_close(x.grad.norm(dim=1), torch.ones(2))

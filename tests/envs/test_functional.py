@@ -147,3 +147,14 @@ def test_wrong_shape_is_named(func):
         with pytest.raises(ShapeError) as caught:
             func.transition(state, torch.zeros(wrong))
         assert f"shape {wrong}, expected {(n, a)}" in str(caught.value)
+
+
+def test_start_states_are_their_own():
+    """Changing a start state in place does not change the next one."""
+    func = simenv.functional("simenv/SoftWalker2D-v0")
+    state = func.initial(seed=0)
+    for _, tensor in state.items():
+        tensor.mul_(2)
+    fresh = func.initial(seed=0)
+    assert torch.equal(fresh.F, torch.eye(2).expand_as(fresh.F))
+    assert int(fresh.time) == 0

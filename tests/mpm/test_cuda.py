@@ -33,7 +33,7 @@ def _kernels(dim: int, dtype: str) -> list[Any]:
     return kernels
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("dim", [2, 3])
 def test_every_kernel_compiles_for_a_gpu(dim, dtype, tmp_path):
     """Ahead-of-time compilation for sm_90 succeeds and holds an entry point for every kernel."""

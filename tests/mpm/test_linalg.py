@@ -103,3 +103,24 @@ def test_rotation_ignores_stretch(dim):
     G = np.random.default_rng(2).standard_normal((dim, dim))
     _, F_bar = _evaluate(F, (G + G.T)[None])
     np.testing.assert_allclose(F_bar, 0.0, atol=1e-14)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_inverted_matrix_gets_a_proper_rotation(dim):
+    """For det F < 0 the value is the rotation with det +1 that is nearest, U diag(1, …, −1) Vᵀ."""
+    rng = np.random.default_rng(1)
+    turn = _reference(rng.standard_normal((8, dim, dim)))
+    sizes = np.array([1.5, 1.1, 0.6])[3 - dim :]
+    F = turn @ np.diag(sizes) @ _reference(rng.standard_normal((8, dim, dim)))
+    F = np.where((np.linalg.det(F) < 0)[:, None, None], F, F @ np.diag([1.0] * (dim - 1) + [-1.0]))
+    u, _, vt = np.linalg.svd(F)
+    flip = np.diag([1.0] * (dim - 1) + [-1.0])
+    R, _ = _evaluate(F, F)
+    # The iteration ends with a turn below 1e-9.
+    np.testing.assert_allclose(R, u @ flip @ vt, atol=1e-8)
+
+
+def test_reflection_in_the_plane_gets_a_rotation():
+    """Where every rotation is equally near, the result is one all the same."""
+    R, _ = _evaluate(np.diag([1.0, -1.0])[None], np.eye(2)[None])
+    np.testing.assert_array_equal(R[0], np.eye(2))
