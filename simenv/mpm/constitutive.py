@@ -1,5 +1,7 @@
 """Kernels that apply a constitutive law to its particles, and their adjoint."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import warp as wp
@@ -8,27 +10,32 @@ from simenv.mpm.materials import Material
 from simenv.mpm.transfer import INVERTED
 from simenv.mpm.types import Types
 
-_registry: dict[tuple[str, Types, bool], Any] = {}
+_registry: dict[tuple[str, Types, str], Any] = {}
 
 
 def constitutive_kernel(law: Material, types: Types) -> Any:
-    """Kernel F ← project((I + dt C) F), A = m C − k V τ.
+    """Kernel F ← project((I + dt C) F), A = m C − k V τ(F).
 
     Launch over environments x particles of the group, flattened; `members` gives each thread its
     particle.
     """
-    return _cached(law, types, adjoint=False)
+    return _cached(law, types, "advance")
+
+
+def stress_kernel(law: Material, types: Types) -> Any:
+    """Kernel A = m C − k V τ(F) for an F that has been advanced already; arguments as above."""
+    return _cached(law, types, "again")
 
 
 def constitutive_adjoint_kernel(law: Material, types: Types) -> Any:
     """Adjoint of `constitutive_kernel`, material parameters and mass included."""
-    return _cached(law, types, adjoint=True)
+    return _cached(law, types, "adjoint")
 
 
-def _cached(law: Material, types: Types, adjoint: bool) -> Any:
-    key = (law.key, types, adjoint)
+def _cached(law: Material, types: Types, kind: str) -> Any:
+    key = (law.key, types, kind)
     if key not in _registry:
-        _registry[key] = (_adjoint if adjoint else _forward)(law, types)
+        _registry[key] = _BUILDERS[kind](law, types)
     return _registry[key]
 
 
@@ -36,12 +43,12 @@ def _module(law: Material, types: Types, suffix: str = "") -> str:
     return f"simenv_mpm_constitutive{suffix}_{law.key}_{types.tag}"
 
 
-def _forward(law: Material, types: Types) -> Any:
+def _forward(law: Material, types: Types, advance: bool) -> Any:
     T, mat, d = types.scalar, types.mat, types.dim
     Parameters = types.parameters(law.size(d))
     stress, project = law.stress(types), law.projection(types)
 
-    @wp.kernel(module=_module(law, types), enable_backward=False)
+    @wp.kernel(module=_module(law, types, "" if advance else "_again"), enable_backward=False)
     def constitutive(
         F: wp.array(dtype=mat),
         C: wp.array(dtype=mat),
@@ -60,14 +67,15 @@ def _forward(law: Material, types: Types) -> Any:
         p = members[i]
         theta = parameters[i]
         c = C[p]
-        f = F[p]
-        f = f + c * f * dt
-        if wp.static(project is not None):
-            f = project(f, theta)
-        # Written as "not greater" so that NaN is caught too.
-        if not wp.determinant(f) > T(0.0):
-            wp.atomic_or(fault, p // particles, INVERTED)
-        F_out[p] = f
+        f = F_out[p]
+        if wp.static(advance):
+            f = F[p] + c * F[p] * dt
+            if wp.static(project is not None):
+                f = project(f, theta)
+            # Written as "not greater" so that NaN is caught too.
+            if not wp.determinant(f) > T(0.0):
+                wp.atomic_or(fault, p // particles, INVERTED)
+            F_out[p] = f
         A[p] = c * mass[p] - stress(f, c, theta) * (k * volume[p])
 
     return constitutive
@@ -126,3 +134,10 @@ def _adjoint(law: Material, types: Types) -> Any:
         mass_bar[p] = mass_bar[p] + wp.ddot(c, a_bar)
 
     return constitutive_adjoint
+
+
+_BUILDERS: dict[str, Callable[[Material, Types], Any]] = {
+    "advance": partial(_forward, advance=True),
+    "again": partial(_forward, advance=False),
+    "adjoint": _adjoint,
+}

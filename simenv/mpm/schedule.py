@@ -15,14 +15,21 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from simenv.mpm.constitutive import constitutive_adjoint_kernel, constitutive_kernel
+from simenv.mpm.constitutive import (
+    constitutive_adjoint_kernel,
+    constitutive_kernel,
+    stress_kernel,
+)
 from simenv.mpm.contact import grid_adjoint_kernel, grid_kernel
 from simenv.mpm.device import CAPTURE
+from simenv.mpm.materials import Material
 from simenv.mpm.parameters import Group
 from simenv.mpm.scene import Scene
 from simenv.mpm.transfer import forward_kernels
 from simenv.mpm.transfer_adjoint import adjoint_kernels
 from simenv.mpm.types import TORCH_DTYPES, Types
+
+LawKernel = Callable[[Material, Types], Any]
 
 
 @dataclass
@@ -161,7 +168,8 @@ class Chunk:
 
     def substep(self, source: Frame, target: Frame) -> None:
         """One substep from `source` to `target`, which may be the same."""
-        self.to_grid(source, target, self.grid)
+        self.stress(constitutive_kernel, source, target)
+        self.to_grid(source, self.grid)
         c = self.constants
         self.launch(
             forward_kernels(c.types).g2p,
@@ -170,18 +178,22 @@ class Chunk:
             + [c.particles, target.x, target.v, target.C, self.fault],
         )
 
-    def to_grid(self, source: Frame, target: Frame, velocity: Any) -> None:
-        """Stress, P2G and the grid update; leaves node velocities in `velocity`."""
+    def stress(self, kernel: LawKernel, source: Frame, target: Frame) -> None:
+        """A of every particle, by `constitutive_kernel` or, where F is known, `stress_kernel`."""
         c = self.constants
         for group, members, parameters in zip(
             self.groups, self.members, self.parameters, strict=True
         ):
             self.launch(
-                constitutive_kernel(group.law, c.types),
+                kernel(group.law, c.types),
                 group.count,
                 [source.F, source.C, parameters, self.mass, self.volume, members]
                 + [c.dt, c.k, target.F, self.A, c.particles, self.fault],
             )
+
+    def to_grid(self, source: Frame, velocity: Any) -> None:
+        """P2G and the grid update; leaves node velocities in `velocity`."""
+        c = self.constants
         self.grid.zero_()
         self.launch(
             forward_kernels(c.types).p2g,
@@ -224,7 +236,11 @@ class Adjoint:
         """Every kernel of the backward step, to load before capture."""
         types = self.chunk.constants.types
         transfer = adjoint_kernels(types)
-        laws = [constitutive_adjoint_kernel(group.law, types) for group in self.chunk.groups]
+        laws = [
+            kernel(group.law, types)
+            for group in self.chunk.groups
+            for kernel in (stress_kernel, constitutive_adjoint_kernel)
+        ]
         return [transfer.p2g, transfer.g2p, grid_adjoint_kernel(types), *laws]
 
     def run(self) -> None:
@@ -242,7 +258,8 @@ class Adjoint:
 
     def reverse(self, source: Frame, target: Frame) -> None:
         """Adjoint of one substep: `bar` goes from the adjoint of `target` to that of `source`."""
-        self.chunk.to_grid(source, target, self.velocity)
+        self.chunk.stress(stress_kernel, source, target)
+        self.chunk.to_grid(source, self.velocity)
         self.grid_bar.zero_()
         self._reverse_gather(source, target)
         self._reverse_grid()

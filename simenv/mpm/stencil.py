@@ -1,4 +1,4 @@
-"""The three sums over a particle's nodes that every transfer and adjoint is made of.
+"""The sums over a particle's nodes that every transfer and adjoint is made of.
 
 A node is a vector of four numbers, momentum (or velocity) and, last, mass; in 2-D the third is
 unused. An affine field over the stencil, value(o) = b + Σ_a o_a s_a at node offset o in {0,1,2}^d,
@@ -7,6 +7,9 @@ is a 4 x 4 matrix whose rows are b and the slopes s_0, s_1, s_2. The sums are
 * `scatter`:  node_i += w_i value(o_i),
 * `moments`:  rows Σ w_i node_i and Σ w_i o_ia node_i for every axis a,
 * `slopes`:   Σ ∂w_i/∂x_a (node_i · value(o_i)) for every axis a.
+
+The adjoints need two of them at once: `gather` gives moments and slopes of one grid in a single
+pass, `exchange` scatters to one grid and gives the slopes of another.
 
 They are written in C++ because one vector instruction per node (on the CPU through Clang's vector
 types, on Hopper GPUs through the four-wide reduction) makes them two to three times faster than
@@ -52,6 +55,19 @@ _TYPES = """
     };
     auto row_of = [](Node a, Node b, Node c) { return Row{a, b, c}; };
     auto fold = [](const Row& r) { return r.n[0] + r.n[1] + r.n[2]; };
+    auto add_node = [](Node* at, const Node& value, REAL weight) {
+        const Node add = value * weight;
+#if __CUDA_ARCH__ >= 900 && VECTOR_RED
+        asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};"
+                     :: "l"(at), "f"(add[0]), "f"(add[1]), "f"(add[2]), "f"(add[3]) : "memory");
+#else
+        for (int c = 0; c < 4; ++c)
+            if (c != DIM || DIM == 3) wp::atomic_add(&at->c[c], add[c]);
+#endif
+    };
+    auto add_row = [&](Node* at, const Row& r) {
+        for (int k = 0; k < 3; ++k) add_node(at + k, r.n[k], REAL(1));
+    };
 #else
     typedef REAL Node __attribute__((ext_vector_type(4), aligned(sizeof(REAL))));
     // Three nodes that lie next to each other and a fourth that is read but never used.
@@ -66,6 +82,13 @@ _TYPES = """
         return __builtin_shufflevector(r, r, 0, 1, 2, 3)
             + __builtin_shufflevector(r, r, 4, 5, 6, 7)
             + __builtin_shufflevector(r, r, 8, 9, 10, 11);
+    };
+    auto add_node = [](Node* at, Node value, REAL weight) { *at = *at + value * weight; };
+    // Node by node: a wide store would keep the next particle's narrow loads waiting.
+    auto add_row = [](Node* at, Row r) {
+        at[0] = at[0] + __builtin_shufflevector(r, r, 0, 1, 2, 3);
+        at[1] = at[1] + __builtin_shufflevector(r, r, 4, 5, 6, 7);
+        at[2] = at[2] + __builtin_shufflevector(r, r, 8, 9, 10, 11);
     };
 #endif
     auto all = [](REAL s) -> Node { return Node{s, s, s, s}; };
@@ -85,24 +108,11 @@ _SCATTER = """
 #pragma unroll
         for (int j = 0; j < JS; ++j) {
             const REAL wij = w.data[0][i] * (DIM == 3 ? w.data[1][j] : REAL(1));
-            Node value = edge;
             Node* at = reinterpret_cast<Node*>(grid.data + start + i * stride_i + j * stride_j);
+            Node value = edge;
 #pragma unroll
             for (int k = 0; k < 3; ++k) {
-                const REAL wijk = wij * w.data[LAST][k];
-#if defined(__CUDA_ARCH__)
-                const Node add = value * wijk;
-#if __CUDA_ARCH__ >= 900 && VECTOR_RED
-                asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};"
-                             :: "l"(at + k), "f"(add[0]), "f"(add[1]), "f"(add[2]), "f"(add[3])
-                             : "memory");
-#else
-                for (int c = 0; c < 4; ++c)
-                    if (c != DIM || DIM == 3) wp::atomic_add(&at[k].c[c], add[c]);
-#endif
-#else
-                at[k] = at[k] + value * wijk;
-#endif
+                add_node(at + k, value, wij * w.data[LAST][k]);
                 value = value + sk;
             }
             edge = edge + sj;
@@ -144,7 +154,8 @@ _MOMENTS = """
     return result;
 """
 
-_SLOPES = """
+# Scatter to one grid and slopes of another in a single pass.
+_EXCHANGE = """
     const Node base = line(affine, 0), si = line(affine, 1);
     const Node sj = line(affine, 2), sk = line(affine, DIM);
     const Row step_i = row_of(si, si, si), step_j = row_of(sj, sj, sj);
@@ -155,17 +166,19 @@ _SLOPES = """
         Row plane = {}, plane_j = {}, value = corner;
 #pragma unroll
         for (int j = 0; j < JS; ++j) {
-            const Row row = *reinterpret_cast<const Row*>(
-                grid.data + start + i * stride_i + j * stride_j);
+            const int at = start + i * stride_i + j * stride_j;
+            const Row row = *reinterpret_cast<const Row*>(source.data + at);
+            const REAL wj = DIM == 3 ? w.data[1][j] : REAL(1);
             const Row power = row * value;
-            plane = plane + power * (DIM == 3 ? w.data[1][j] : REAL(1));
+            plane = plane + power * wj;
             if (DIM == 3) plane_j = plane_j + power * dw.data[1][j];
+            add_row(reinterpret_cast<Node*>(target.data + at), value * along * (w.data[0][i] * wj));
             value = value + step_j;
         }
-        corner = corner + step_i;
         gi = gi + plane * dw.data[0][i];
         if (DIM == 3) gj = gj + plane_j * w.data[0][i];
         gk = gk + plane * w.data[0][i];
+        corner = corner + step_i;
     }
     const Row along_slope = row_of(
         all(dw.data[LAST][0]), all(dw.data[LAST][1]), all(dw.data[LAST][2]));
@@ -176,10 +189,57 @@ _SLOPES = """
     return result;
 """
 
+# Moments and slopes of one grid in a single pass. The last column of the moment rows, which would
+# be moments of mass that no one needs, carries the slopes.
+_GATHER = """
+    const Node base = line(affine, 0), si = line(affine, 1);
+    const Node sj = line(affine, 2), sk = line(affine, DIM);
+    const Row step_i = row_of(si, si, si), step_j = row_of(sj, sj, sj);
+    Row corner = row_of(base, base + sk, base + sk + sk);
+    Row total = {}, mi = {}, mj = {}, gi = {}, gj = {}, gk = {};
+#pragma unroll
+    for (int i = 0; i < 3; ++i) {
+        Row plane = {}, plane_j = {}, power_plane = {}, power_plane_j = {}, value = corner;
+#pragma unroll
+        for (int j = 0; j < JS; ++j) {
+            const Row row = *reinterpret_cast<const Row*>(
+                grid.data + start + i * stride_i + j * stride_j);
+            const REAL wj = DIM == 3 ? w.data[1][j] : REAL(1);
+            const Row power = row * value;
+            plane = plane + row * wj;
+            if (DIM == 3) plane_j = plane_j + row * (wj * REAL(j));
+            power_plane = power_plane + power * wj;
+            if (DIM == 3) power_plane_j = power_plane_j + power * dw.data[1][j];
+            value = value + step_j;
+        }
+        const REAL wi = w.data[0][i];
+        total = total + plane * wi;
+        mi = mi + plane * (wi * REAL(i));
+        if (DIM == 3) mj = mj + plane_j * wi;
+        gi = gi + power_plane * dw.data[0][i];
+        if (DIM == 3) gj = gj + power_plane_j * wi;
+        gk = gk + power_plane * wi;
+        corner = corner + step_i;
+    }
+    const Row offsets = row_of(all(REAL(0)), all(REAL(1)), all(REAL(2)));
+    const Row along_slope = row_of(
+        all(dw.data[LAST][0]), all(dw.data[LAST][1]), all(dw.data[LAST][2]));
+    const Row weighted = total * along;
+    const Node mk = fold(weighted * offsets);
+    const Node sums[4] = {fold(weighted), fold(mi * along), DIM == 3 ? fold(mj * along) : mk, mk};
+    wp::mat_t<4, 4, REAL> result;
+    for (int r = 0; r < 4; ++r)
+        for (int c = 0; c < 4; ++c) result.data[r][c] = sums[r][c];
+    result.data[1][3] = sum(fold(gi * along));
+    if (DIM == 3) result.data[2][3] = sum(fold(gj * along));
+    result.data[DIM][3] = sum(fold(gk * along_slope));
+    return result;
+"""
+
 
 @lru_cache(maxsize=None)
 def stencil_sums(types: Types) -> SimpleNamespace:
-    """Native Warp functions `scatter`, `moments` and `slopes` for a dimension and precision."""
+    """Native Warp functions `scatter`, `moments`, `exchange` and `gather`."""
     vec, node, Index, Weights, Affine = (
         types.vec,
         types.node,
@@ -198,9 +258,10 @@ def stencil_sums(types: Types) -> SimpleNamespace:
         grid: wp.array(dtype=node), start: wp.int32, nodes: Index, w: Weights
     ) -> Affine: ...
 
-    @wp.func_native(_specialise(_ALONG + _SLOPES, types))
-    def slopes(
-        grid: wp.array(dtype=node),
+    @wp.func_native(_specialise(_ALONG + _EXCHANGE, types))
+    def exchange(
+        target: wp.array(dtype=node),
+        source: wp.array(dtype=node),
         start: wp.int32,
         nodes: Index,
         w: Weights,
@@ -208,7 +269,17 @@ def stencil_sums(types: Types) -> SimpleNamespace:
         affine: Affine,
     ) -> vec: ...
 
-    return SimpleNamespace(scatter=scatter, moments=moments, slopes=slopes)
+    @wp.func_native(_specialise(_ALONG + _GATHER, types))
+    def gather(
+        grid: wp.array(dtype=node),
+        start: wp.int32,
+        nodes: Index,
+        w: Weights,
+        dw: Weights,
+        affine: Affine,
+    ) -> Affine: ...
+
+    return SimpleNamespace(scatter=scatter, moments=moments, exchange=exchange, gather=gather)
 
 
 def _specialise(body: str, types: Types) -> str:

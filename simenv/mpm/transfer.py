@@ -156,8 +156,20 @@ def packing(types: Types) -> SimpleNamespace:
                 C[c, a] = M[a + 1, c] - M[0, c] * f[a]
         return C
 
+    @wp.func(module=module)
+    def last_column(M: Affine):
+        v = vec()
+        for a in range(d):
+            v[a] = M[a + 1, 3]
+        return v
+
     return SimpleNamespace(
-        pack=pack, head=head, affine_field=affine_field, first=first, centred=centred
+        pack=pack,
+        head=head,
+        affine_field=affine_field,
+        first=first,
+        centred=centred,
+        last_column=last_column,
     )
 
 

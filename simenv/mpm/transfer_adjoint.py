@@ -57,8 +57,8 @@ def _g2p_adjoint(types: Types) -> Any:
         xb = wp.cw_mul(x_bar[p], at.within(x_next[p], lower, upper))
         cb = C_bar[p] * (T(4.0) * inv_dx)
         offer = to.affine_field(v_bar[p] + xb * dt, T(0.0), cb, f, T(1.0))
-        slope = sums.slopes(grid, start, nodes, w, at.weight_slopes(f, inv_dx), offer)
-        sums.scatter(grid_bar, start, nodes, w, offer)
+        dw = at.weight_slopes(f, inv_dx)
+        slope = sums.exchange(grid_bar, grid, start, nodes, w, dw, offer)
         x_bar[p] = xb + slope - wp.transpose(cb) * v_next[p] * inv_dx
 
     return g2p_adjoint
@@ -97,12 +97,11 @@ def _p2g_adjoint(types: Types) -> Any:
         start = origin[p] + at.flat_index(base, nodes)
         m = mass[p]
         momentum = to.affine_field(v[p] * m, m, A[p], f, dx)
-        M = sums.moments(grid_bar, start, nodes, w)
-        slope = sums.slopes(grid_bar, start, nodes, w, at.weight_slopes(f, inv_dx), momentum)
+        M = sums.gather(grid_bar, start, nodes, w, at.weight_slopes(f, inv_dx), momentum)
         q = to.first(M)
         A_bar[p] = to.centred(M, f) * dx
         v_bar[p] = q * m
         mass_bar[p] = mass_bar[p] + wp.dot(v[p], q) + M[0, 3]
-        x_bar[p] = x_bar[p] + slope - wp.transpose(A[p]) * q
+        x_bar[p] = x_bar[p] + to.last_column(M) - wp.transpose(A[p]) * q
 
     return p2g_adjoint

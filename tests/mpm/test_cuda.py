@@ -8,7 +8,11 @@ import pytest
 import torch
 import warp as wp
 
-from simenv.mpm.constitutive import constitutive_adjoint_kernel, constitutive_kernel
+from simenv.mpm.constitutive import (
+    constitutive_adjoint_kernel,
+    constitutive_kernel,
+    stress_kernel,
+)
 from simenv.mpm.contact import grid_adjoint_kernel, grid_kernel
 from simenv.mpm.transfer import forward_kernels
 from simenv.mpm.transfer_adjoint import adjoint_kernels
@@ -29,7 +33,8 @@ def _kernels(dim: int, dtype: str) -> list[Any]:
     kernels = [*vars(forward).values(), *vars(adjoint).values()]
     kernels += [grid_kernel(types), grid_adjoint_kernel(types)]
     for law in scenes.laws(dim):
-        kernels += [constitutive_kernel(law, types), constitutive_adjoint_kernel(law, types)]
+        kernels += [constitutive_kernel(law, types), stress_kernel(law, types)]
+        kernels += [constitutive_adjoint_kernel(law, types)]
     return kernels
 
 
