@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -126,7 +127,7 @@ class Run:
             raise RunError(f"{self.path} has no checkpoint {name!r}; it has {have}")
         try:
             return dict(load_file(file))
-        except Exception as error:  # safetensors raises its own type, which has no public name
+        except (SafetensorError, OSError) as error:
             raise RunError(f"checkpoint {file} is damaged: {error}") from error
 
     def _replace(self, name: str, text: str) -> None:

@@ -90,13 +90,15 @@ def placement(types: Types) -> SimpleNamespace:
         def flat_index(base: Index, nodes: Index):
             return (base[0] * nodes[1] + base[1]) * nodes[2] + base[2]
 
+    @wp.func(module=module)
+    def locate(x: vec, origin: int, nodes: Index, inv_dx: T):
+        # Position within the stencil, and the stencil's first node in the flat grid.
+        s = x * inv_dx + vec(T(1.0))
+        base = base_node(s, nodes)
+        return fraction(s, base), origin + flat_index(base, nodes)
+
     return SimpleNamespace(
-        base_node=base_node,
-        fraction=fraction,
-        weights=weights,
-        weight_slopes=weight_slopes,
-        flat_index=flat_index,
-        within=within,
+        locate=locate, weights=weights, weight_slopes=weight_slopes, within=within
     )
 
 
@@ -196,10 +198,7 @@ def _p2g(types: Types) -> Any:
         grid: wp.array(dtype=node),
     ):
         p = wp.tid()
-        s = x[p] * inv_dx + vec(T(1.0))
-        base = at.base_node(s, nodes)
-        f = at.fraction(s, base)
-        start = origin[p] + at.flat_index(base, nodes)
+        f, start = at.locate(x[p], origin[p], nodes, inv_dx)
         momentum = to.affine_field(v[p] * mass[p], mass[p], A[p], f, dx)
         scatter(grid, start, nodes, at.weights(f), momentum)
 
@@ -228,10 +227,7 @@ def _g2p(types: Types) -> Any:
     ):
         p = wp.tid()
         position = x[p]
-        s = position * inv_dx + vec(T(1.0))
-        base = at.base_node(s, nodes)
-        f = at.fraction(s, base)
-        start = origin[p] + at.flat_index(base, nodes)
+        f, start = at.locate(position, origin[p], nodes, inv_dx)
         M = moments(grid, start, nodes, at.weights(f))
         velocity = to.first(M)
         moved = position + velocity * dt

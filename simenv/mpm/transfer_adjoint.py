@@ -48,11 +48,8 @@ def _g2p_adjoint(types: Types) -> Any:
         grid_bar: wp.array(dtype=node),
     ):
         p = wp.tid()
-        s = x[p] * inv_dx + vec(T(1.0))
-        base = at.base_node(s, nodes)
-        f = at.fraction(s, base)
+        f, start = at.locate(x[p], origin[p], nodes, inv_dx)
         w = at.weights(f)
-        start = origin[p] + at.flat_index(base, nodes)
         # A coordinate clamped at the grid's edge no longer depends on its past.
         xb = wp.cw_mul(x_bar[p], at.within(x_next[p], lower, upper))
         cb = C_bar[p] * (T(4.0) * inv_dx)
@@ -90,11 +87,8 @@ def _p2g_adjoint(types: Types) -> Any:
         mass_bar: wp.array(dtype=T),
     ):
         p = wp.tid()
-        s = x[p] * inv_dx + vec(T(1.0))
-        base = at.base_node(s, nodes)
-        f = at.fraction(s, base)
+        f, start = at.locate(x[p], origin[p], nodes, inv_dx)
         w = at.weights(f)
-        start = origin[p] + at.flat_index(base, nodes)
         m = mass[p]
         momentum = to.affine_field(v[p] * m, m, A[p], f, dx)
         M = sums.gather(grid_bar, start, nodes, w, at.weight_slopes(f, inv_dx), momentum)
