@@ -133,7 +133,7 @@ class Bench:
     """Measure speed on this machine and write a table."""
 
     quick: bool = False
-    """A few sizes only, in under a minute."""
+    """The comparison and the vector environment only, in under a minute."""
     taichi_python: str | None = None
     """Interpreter that has taichi installed, for the comparison; none leaves it out."""
     out: Path = Path("runs/bench")
