@@ -23,6 +23,7 @@ from simenv.mpm.constitutive import (
 from simenv.mpm.contact import grid_adjoint_kernel, grid_kernel
 from simenv.mpm.device import CAPTURE
 from simenv.mpm.materials import Material
+from simenv.mpm.memory import copy_into
 from simenv.mpm.parameters import Group
 from simenv.mpm.scene import Scene
 from simenv.mpm.transfer import forward_kernels
@@ -58,7 +59,7 @@ class Frames:
     def load(self, k: int, values: Sequence[Tensor]) -> None:
         """Copy x, v, C, F into frame k."""
         for target, value in zip(self.tensors, values, strict=True):
-            target[k].copy_(value)
+            copy_into(target[k], value)
 
     def warp(self, k: int, envs: slice, types: Types) -> Frame:
         """Frame k of a range of environments as Warp arrays."""
@@ -228,7 +229,6 @@ class Adjoint:
     bar: Frame
     velocity: Any
     grid_bar: Any
-    A_bar: Any
     mass_bar: Any
     parameters_bar: Sequence[Any]
 
@@ -290,7 +290,7 @@ class Adjoint:
             adjoint_kernels(c.types).p2g,
             c.particles,
             [source.x, source.v, self.chunk.A, self.chunk.mass, self.grid_bar]
-            + [self.chunk.origin, c.nodes, c.dx, c.inv_dx, bar.x, bar.v, self.A_bar, self.mass_bar],
+            + [self.chunk.origin, c.nodes, c.dx, c.inv_dx, bar.x, bar.v, self.mass_bar],
         )
 
     def _reverse_constitutive(self, source: Frame, target: Frame) -> None:
@@ -302,6 +302,6 @@ class Adjoint:
                 constitutive_adjoint_kernel(group.law, c.types),
                 group.count,
                 [source.F, target.F, source.C, theta, chunk.mass, chunk.volume, members]
-                + [c.dt, c.k, self.A_bar, self.bar.F, self.bar.C]
+                + [c.dt, c.k, chunk.A, self.bar.F, self.bar.C]
                 + [theta_bar, self.mass_bar],
             )

@@ -14,6 +14,7 @@ from torch import Tensor
 from simenv.errors import ConfigurationError, ShapeError, expect_shape, require_count
 from simenv.mpm.autograd import StepFunction
 from simenv.mpm.device import load, resolve_device
+from simenv.mpm.memory import copy_into, copy_of
 from simenv.mpm.parameters import Overrides, ParameterPacker, group_bodies
 from simenv.mpm.scene import Scene
 from simenv.mpm.schedule import Adjoint, Chunk, Constants, Frames, num_nodes, view
@@ -141,7 +142,7 @@ class Simulator:
             self._work.load(0, start)
             self._fault.zero_()
             self._workers.run(self._forward)
-            end = tuple(t[0].clone() for t in self._work.tensors)
+            end = tuple(copy_of(t[0]) for t in self._work.tensors)
             fault = self._fault.clone()
         # The one read of the fault codes in a step: undo what broke.
         broken = (fault & NOT_A_NUMBER) != 0
@@ -167,8 +168,8 @@ class Simulator:
             self._ring.load(self.substeps, end)
             self._bar.load(0, bars)
             self._workers.run(self._backward)
-            state_bar = tuple(t[0].clone() for t in self._bar.tensors)
-            return state_bar, self._mass_bar.clone(), [t.clone() for t in self._parameters_bar]
+            state_bar = tuple(copy_of(t[0]) for t in self._bar.tensors)
+            return state_bar, copy_of(self._mass_bar), [copy_of(t) for t in self._parameters_bar]
 
     # ------------------------------------------------------------------ build
 
@@ -236,12 +237,12 @@ class Simulator:
         ]
 
     def _capture_backward(self) -> list[Any]:
-        n, p, d = self.num_envs, self.num_particles, self.scene.dim
+        n, p = self.num_envs, self.num_particles
         dtype = self.types.dtype
         self._ring = Frames.empty(self.substeps + 1, n, self.scene, dtype, self.device)
         self._bar = Frames.empty(1, n, self.scene, dtype, self.device)
         self._velocity, self._grid_bar = torch.zeros_like(self._grid), torch.zeros_like(self._grid)
-        self._A_bar, self._mass_bar = self._zeros(n, p, d, d), self._zeros(n, p)
+        self._mass_bar = self._zeros(n, p)
         self._parameters_bar = [torch.zeros_like(t) for t in self._parameters]
         adjoints = [self._adjoint(envs) for envs in self._chunks]
         load(adjoints[0].kernels(), self.device)
@@ -256,7 +257,6 @@ class Simulator:
             bar=self._bar.warp(0, envs, t),
             velocity=view(self._velocity[envs], t.node),
             grid_bar=view(self._grid_bar[envs], t.node),
-            A_bar=view(self._A_bar[envs], t.mat),
             mass_bar=view(self._mass_bar[envs], t.scalar),
             parameters_bar=[view(p[envs], t.parameters(p.shape[-1])) for p in self._parameters_bar],
         )
@@ -264,9 +264,9 @@ class Simulator:
     # ------------------------------------------------------------------ run
 
     def _load(self, mass: Tensor, packed: Sequence[Tensor]) -> None:
-        self._mass.copy_(mass)
+        copy_into(self._mass, mass)
         for target, value in zip(self._parameters, packed, strict=True):
-            target.copy_(value)
+            copy_into(target, value)
 
     def _activation(self, control: Control | None) -> Tensor | None:
         channels = self.scene.num_channels

@@ -65,7 +65,7 @@ def _p2g_adjoint(types: Types) -> Any:
     """Adjoint of q_i = Σ w (m v + A (x_i − x)), m_i = Σ w m, for node adjoints (q̄_i, m̄_i).
 
     v̄ = m Σ w q̄, Ā = Σ w q̄ (x_i − x)ᵀ, m̄ += v · Σ w q̄ + Σ w m̄_i and
-    x̄ += Σ ∇w (q̄_i · (m v + A (x_i − x)) + m m̄_i) − Aᵀ Σ w q̄.
+    x̄ += Σ ∇w (q̄_i · (m v + A (x_i − x)) + m m̄_i) − Aᵀ Σ w q̄. Ā overwrites A.
     """
     T, vec, mat, node, Index = types.scalar, types.vec, types.mat, types.node, types.index
     at, to, sums = placement(types), packing(types), stencil_sums(types)
@@ -83,7 +83,6 @@ def _p2g_adjoint(types: Types) -> Any:
         inv_dx: T,
         x_bar: wp.array(dtype=vec),
         v_bar: wp.array(dtype=vec),
-        A_bar: wp.array(dtype=mat),
         mass_bar: wp.array(dtype=T),
     ):
         p = wp.tid()
@@ -93,9 +92,10 @@ def _p2g_adjoint(types: Types) -> Any:
         momentum = to.affine_field(v[p] * m, m, A[p], f, dx)
         M = sums.gather(grid_bar, start, nodes, w, at.weight_slopes(f, inv_dx), momentum)
         q = to.first(M)
-        A_bar[p] = to.centred(M, f) * dx
         v_bar[p] = q * m
         mass_bar[p] = mass_bar[p] + wp.dot(v[p], q) + M[0, 3]
         x_bar[p] = x_bar[p] + to.last_column(M) - wp.transpose(A[p]) * q
+        # Last, since it takes the place of A.
+        A[p] = to.centred(M, f) * dx
 
     return p2g_adjoint
