@@ -195,32 +195,32 @@ _GATHER = """
     const Node base = line(affine, 0), si = line(affine, 1);
     const Node sj = line(affine, 2), sk = line(affine, DIM);
     const Row step_i = row_of(si, si, si), step_j = row_of(sj, sj, sj);
-    Row corner = row_of(base, base + sk, base + sk + sk);
-    Row total = {}, mi = {}, mj = {}, gi = {}, gj = {}, gk = {};
+    const Row first = row_of(base, base + sk, base + sk + sk);
+    Row corner = first;
+    Row total = {}, mi = {}, mj = {}, gi = {}, gj = {};
 #pragma unroll
     for (int i = 0; i < 3; ++i) {
-        Row plane = {}, plane_j = {}, power_plane = {}, power_plane_j = {}, value = corner;
+        Row plane = {}, plane_j = {}, slope = {}, slope_j = {};
 #pragma unroll
         for (int j = 0; j < JS; ++j) {
             const Row row = *reinterpret_cast<const Row*>(
                 grid.data + start + i * stride_i + j * stride_j);
             const REAL wj = DIM == 3 ? w.data[1][j] : REAL(1);
-            const Row power = row * value;
             plane = plane + row * wj;
-            if (DIM == 3) plane_j = plane_j + row * (wj * REAL(j));
-            power_plane = power_plane + power * wj;
-            if (DIM == 3) power_plane_j = power_plane_j + power * dw.data[1][j];
-            value = value + step_j;
+            if (DIM == 3 && j > 0) plane_j = plane_j + row * (wj * REAL(j));
+            if (DIM == 3) slope = slope + row * dw.data[1][j];
+            if (DIM == 3 && j > 0) slope_j = slope_j + row * (dw.data[1][j] * REAL(j));
         }
         const REAL wi = w.data[0][i];
         total = total + plane * wi;
-        mi = mi + plane * (wi * REAL(i));
+        if (i > 0) mi = mi + plane * (wi * REAL(i));
         if (DIM == 3) mj = mj + plane_j * wi;
-        gi = gi + power_plane * dw.data[0][i];
-        if (DIM == 3) gj = gj + power_plane_j * wi;
-        gk = gk + power_plane * wi;
+        // The value is affine: sums of products with it are products with sums.
+        gi = gi + (corner * plane + step_j * plane_j) * dw.data[0][i];
+        if (DIM == 3) gj = gj + (corner * slope + step_j * slope_j) * wi;
         corner = corner + step_i;
     }
+    const Row gk = first * total + step_i * mi + (DIM == 3 ? step_j * mj : Row{});
     const Row offsets = row_of(all(REAL(0)), all(REAL(1)), all(REAL(2)));
     const Row along_slope = row_of(
         all(dw.data[LAST][0]), all(dw.data[LAST][1]), all(dw.data[LAST][2]));
