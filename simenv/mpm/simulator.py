@@ -59,6 +59,7 @@ class Simulator:
         self.dtype = TORCH_DTYPES[dtype]
         self.substeps = scene.substeps
         self.groups = group_bodies(scene)
+        self.bodies = [body for group in self.groups for body in group.bodies]
         self._packer = ParameterPacker(self.groups, self.scene, num_envs, self.dtype, self.device)
         self._chunks = self._split(threads)
         self._workers = Workers(self.device, len(self._chunks))
@@ -78,18 +79,17 @@ class Simulator:
 
     def particles(self, body: str) -> slice:
         """Range of a body's particles along the particle axis of the state."""
-        for group in self.groups:
-            start = group.start
-            for member in group.bodies:
-                if member.name == body:
-                    return slice(start, start + len(member.x))
-                start += len(member.x)
-        known = [member.name for group in self.groups for member in group.bodies]
+        start = 0
+        for member in self.bodies:
+            if member.name == body:
+                return slice(start, start + len(member.x))
+            start += len(member.x)
+        known = [member.name for member in self.bodies]
         raise ConfigurationError(f"no body {body!r}; bodies are {known}")
 
     def initial_state(self) -> State:
         """Every environment at the scene's rest shape, with the bodies' initial velocities."""
-        bodies = [body for group in self.groups for body in group.bodies]
+        bodies = self.bodies
         x = torch.cat([self._tensor(body.x) for body in bodies])
         v = torch.cat([self._tensor(body.initial_velocity) for body in bodies])
         C = torch.cat([self._spin(body.spin).expand(len(body.x), -1, -1) for body in bodies])
@@ -195,14 +195,13 @@ class Simulator:
 
     def _allocate(self) -> None:
         n, p, d = self.num_envs, self.num_particles, self.scene.dim
-        self._sizes = [(group.count, group.law.size(d)) for group in self.groups]
         self._work = Frames.empty(1, n, self.scene, self.types.dtype, self.device)
         self._mass, self._A = self._zeros(n, p), self._zeros(n, p, d, d)
-        volumes = [[body.volume] * len(body.x) for g in self.groups for body in g.bodies]
+        volumes = [[body.volume] * len(body.x) for body in self.bodies]
         self._volume = self._tensor([v for body in volumes for v in body]).repeat(n, 1)
         self._grid = self._zeros(n, num_nodes(self.scene), 4)
         self._fault = self._zeros(n, dtype=torch.int32)
-        self._parameters = [self._zeros(n, *size) for size in self._sizes]
+        self._parameters = [self._zeros(n, g.count, g.law.size(d)) for g in self.groups]
 
     def _chunk(self, envs: slice) -> Chunk:
         t, n, p = self.types, envs.stop - envs.start, self.num_particles

@@ -99,8 +99,6 @@ _TYPES = """
 """
 
 _SCATTER = """
-    const Node base = line(affine, 0), si = line(affine, 1);
-    const Node sj = line(affine, 2), sk = line(affine, DIM);
     Node plane = base;
 #pragma unroll
     for (int i = 0; i < 3; ++i) {
@@ -121,9 +119,25 @@ _SCATTER = """
     }
 """
 
+_FIELD = """
+    const Node base = line(affine, 0), si = line(affine, 1);
+    const Node sj = line(affine, 2), sk = line(affine, DIM);
+"""
+
+# The field's values at the nodes of the first row, and from one row to the next.
+_ROWS = """
+    const Row step_i = row_of(si, si, si), step_j = row_of(sj, sj, sj);
+    const Row first = row_of(base, base + sk, base + sk + sk);
+"""
+
 # The weights of the last axis are the same for all rows: they are applied once, at the end.
 _ALONG = """
     const Row along = row_of(all(w.data[LAST][0]), all(w.data[LAST][1]), all(w.data[LAST][2]));
+"""
+
+_ALONG_SLOPE = """
+    const Row along_slope = row_of(
+        all(dw.data[LAST][0]), all(dw.data[LAST][1]), all(dw.data[LAST][2]));
 """
 
 _MOMENTS = """
@@ -144,6 +158,9 @@ _MOMENTS = """
         mi = mi + plane * (wi * REAL(i));
         if (DIM == 3) mj = mj + plane_j * wi;
     }
+"""
+
+_PACK_MOMENTS = """
     const Row offsets = row_of(all(REAL(0)), all(REAL(1)), all(REAL(2)));
     const Row weighted = total * along;
     const Node mk = fold(weighted * offsets);
@@ -151,15 +168,11 @@ _MOMENTS = """
     wp::mat_t<4, 4, REAL> result;
     for (int r = 0; r < 4; ++r)
         for (int c = 0; c < 4; ++c) result.data[r][c] = sums[r][c];
-    return result;
 """
 
 # Scatter to one grid and slopes of another in a single pass.
 _EXCHANGE = """
-    const Node base = line(affine, 0), si = line(affine, 1);
-    const Node sj = line(affine, 2), sk = line(affine, DIM);
-    const Row step_i = row_of(si, si, si), step_j = row_of(sj, sj, sj);
-    Row corner = row_of(base, base + sk, base + sk + sk);
+    Row corner = first;
     Row gi = {}, gj = {}, gk = {};
 #pragma unroll
     for (int i = 0; i < 3; ++i) {
@@ -180,8 +193,6 @@ _EXCHANGE = """
         gk = gk + plane * w.data[0][i];
         corner = corner + step_i;
     }
-    const Row along_slope = row_of(
-        all(dw.data[LAST][0]), all(dw.data[LAST][1]), all(dw.data[LAST][2]));
     wp::vec_t<DIM, REAL> result;
     result[0] = sum(fold(gi * along));
     if (DIM == 3) result[1] = sum(fold(gj * along));
@@ -192,10 +203,6 @@ _EXCHANGE = """
 # Moments and slopes of one grid in a single pass. The last column of the moment rows, which would
 # be moments of mass that no one needs, carries the slopes.
 _GATHER = """
-    const Node base = line(affine, 0), si = line(affine, 1);
-    const Node sj = line(affine, 2), sk = line(affine, DIM);
-    const Row step_i = row_of(si, si, si), step_j = row_of(sj, sj, sj);
-    const Row first = row_of(base, base + sk, base + sk + sk);
     Row corner = first;
     Row total = {}, mi = {}, mj = {}, gi = {}, gj = {};
 #pragma unroll
@@ -221,20 +228,21 @@ _GATHER = """
         corner = corner + step_i;
     }
     const Row gk = first * total + step_i * mi + (DIM == 3 ? step_j * mj : Row{});
-    const Row offsets = row_of(all(REAL(0)), all(REAL(1)), all(REAL(2)));
-    const Row along_slope = row_of(
-        all(dw.data[LAST][0]), all(dw.data[LAST][1]), all(dw.data[LAST][2]));
-    const Row weighted = total * along;
-    const Node mk = fold(weighted * offsets);
-    const Node sums[4] = {fold(weighted), fold(mi * along), DIM == 3 ? fold(mj * along) : mk, mk};
-    wp::mat_t<4, 4, REAL> result;
-    for (int r = 0; r < 4; ++r)
-        for (int c = 0; c < 4; ++c) result.data[r][c] = sums[r][c];
+"""
+
+_GATHER_SLOPES = """
     result.data[1][3] = sum(fold(gi * along));
     if (DIM == 3) result.data[2][3] = sum(fold(gj * along));
     result.data[DIM][3] = sum(fold(gk * along_slope));
+"""
+
+_RETURN = """
     return result;
 """
+
+_GATHER_ALL = (
+    _FIELD + _ROWS + _ALONG + _ALONG_SLOPE + _GATHER + _PACK_MOMENTS + _GATHER_SLOPES + _RETURN
+)
 
 
 @lru_cache(maxsize=None)
@@ -248,17 +256,17 @@ def stencil_sums(types: Types) -> SimpleNamespace:
         types.affine,
     )
 
-    @wp.func_native(_specialise(_SCATTER, types))
+    @wp.func_native(_specialise(_FIELD + _SCATTER, types))
     def scatter(
         grid: wp.array(dtype=node), start: wp.int32, nodes: Index, w: Weights, affine: Affine
     ): ...
 
-    @wp.func_native(_specialise(_ALONG + _MOMENTS, types))
+    @wp.func_native(_specialise(_ALONG + _MOMENTS + _PACK_MOMENTS + _RETURN, types))
     def moments(
         grid: wp.array(dtype=node), start: wp.int32, nodes: Index, w: Weights
     ) -> Affine: ...
 
-    @wp.func_native(_specialise(_ALONG + _EXCHANGE, types))
+    @wp.func_native(_specialise(_FIELD + _ROWS + _ALONG + _ALONG_SLOPE + _EXCHANGE, types))
     def exchange(
         target: wp.array(dtype=node),
         source: wp.array(dtype=node),
@@ -269,7 +277,7 @@ def stencil_sums(types: Types) -> SimpleNamespace:
         affine: Affine,
     ) -> vec: ...
 
-    @wp.func_native(_specialise(_ALONG + _GATHER, types))
+    @wp.func_native(_specialise(_GATHER_ALL, types))
     def gather(
         grid: wp.array(dtype=node),
         start: wp.int32,
