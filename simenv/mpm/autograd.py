@@ -12,36 +12,37 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from simenv.mpm.fields import FIELDS
 from simenv.mpm.transfer import NOT_A_NUMBER
+
+STATE = len(FIELDS)
 
 
 class StepFunction(torch.autograd.Function):
-    """(simulator, mass, x, v, C, F, *parameters) -> (x, v, C, F, fault)."""
+    """(simulator, *state, *loads) -> (*state, impulse, fault), states in the order of `FIELDS`."""
 
     @staticmethod
-    def forward(ctx: Any, simulator: Any, mass: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, simulator: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Run the step."""
-        start, packed = tensors[:4], tensors[4:]
-        end, fault = simulator.run(mass, start, packed)
+        start, loads = tensors[:STATE], tensors[STATE:]
+        end, impulse, fault = simulator.run(start, loads)
         ctx.simulator = simulator
-        ctx.save_for_backward(mass, *start, *end, fault, *packed)
+        ctx.save_for_backward(*start, *loads, *end, fault)
         ctx.mark_non_differentiable(fault)
-        return (*end, fault)
+        return (*end, impulse, fault)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
         """Recompute and walk back."""
-        mass, *rest = ctx.saved_tensors
-        start, end, fault, packed = rest[:4], rest[4:8], rest[8], rest[9:]
-        state_bar, mass_bar, packed_bar = ctx.simulator.run_backward(
-            mass, start, end, packed, bars[:4]
-        )
+        *saved, fault = ctx.saved_tensors
+        start, loads, end = saved[:STATE], saved[STATE:-STATE], saved[-STATE:]
+        start_bar, loads_bar = ctx.simulator.run_backward(start, loads, end, bars[: STATE + 1])
         # A step that broke was undone: it is the identity on the state and ignores the rest.
         broken = (fault & NOT_A_NUMBER) != 0
         if bool(broken.any()):
-            for bar, upstream in zip(state_bar, bars[:4], strict=True):
+            for bar, upstream in zip(start_bar, bars[:STATE], strict=True):
                 bar[broken] = upstream[broken]
-            for bar in (mass_bar, *packed_bar):
+            for bar in loads_bar:
                 bar[broken] = 0.0
-        return (None, mass_bar, *state_bar, *packed_bar)
+        return (None, *start_bar, *loads_bar)

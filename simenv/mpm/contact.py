@@ -1,205 +1,242 @@
-"""Domain walls acting on grid nodes, and the kernels that update the grid.
+"""Rigid tools and bodies acting on grid nodes, and the impulses that they receive.
 
-A wall occupies the nodes at and beyond a face of the domain. Against the wall's inward normal n
-a node's velocity is (engine notation: v·n < 0 means "into the wall")
+A node at x in reach of a body, with the body's velocity u = v_b + ω × (x − p) there, gets
 
-* sticky: 0,
-* slip: v − (v·n) n, in both directions (the material stays on the wall),
-* separating: unchanged if v·n ≥ 0, else the tangential part shortened by Coulomb friction,
-  v_t · max(0, 1 + μ (v·n) / |v_t|).
+    v̂ = v + s (u + response(v − u, n) − v)
+
+with the wall responses of `walls.py` and the softness s = 1 inside the body and falling off as
+e^{−kφ} outside of it (Huang et al., PlasticineLab, ICLR 2021, sec. 3.1; hard for k = 0). The body
+gets the impulse m (v − v̂) at x, so momentum is exchanged exactly. A free body's velocity u is the
+one that it will have after the substep, as `coupling.py` predicts it.
+
+Each body is a launch of its own over a window of nodes around it, in the order of the scene.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
 import warp as wp
 
-from simenv.errors import ConfigurationError
+from simenv.mpm.distance import sample_function
+from simenv.mpm.pose import pose_functions
 from simenv.mpm.transfer import packing
 from simenv.mpm.types import Types
+from simenv.mpm.walls import boundary_functions, response_function
 
-MODES = ("sticky", "slip", "separating")
-_STICKY, _SLIP, _SEPARATING = range(3)
-
-
-@dataclass(frozen=True)
-class Wall:
-    """Condition on one face of the domain.
-
-    Args:
-        mode: "sticky", "slip" or "separating".
-        friction: Coulomb coefficient μ [-] ≥ 0; only a separating wall has friction.
-
-    Raises:
-        ConfigurationError: unknown mode, negative friction, friction on another mode.
-    """
-
-    mode: str = "separating"
-    friction: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ConfigurationError(f"wall mode {self.mode!r} is not one of {MODES}")
-        if not 0.0 <= self.friction < float("inf"):
-            raise ConfigurationError(
-                f"wall friction {self.friction} is not a finite number >= 0; it is Coulomb's μ"
-            )
-        if self.friction > 0.0 and self.mode != "separating":
-            raise ConfigurationError(
-                f"wall friction {self.friction} has no effect on a {self.mode!r} wall; "
-                "use mode='separating' or friction=0"
-            )
-
-    @property
-    def code(self) -> int:
-        """Index of the mode in `MODES`, as the kernels take it."""
-        return MODES.index(self.mode)
+FAINT = 0.01
+"""Softness e^{−kφ} [-] below which a node counts as out of reach."""
 
 
 @lru_cache(maxsize=None)
-def _boundary(types: Types, module: str) -> SimpleNamespace:
-    T, vec, Index, d = types.scalar, types.vec, types.index, types.dim
-    Modes, Frictions = wp.types.vector(2 * d, wp.int32), wp.types.vector(2 * d, T)
+def touch_type(types: Types) -> Any:
+    """Warp struct of what is constant about one body's contact."""
+    T, vec, Index = types.scalar, types.vec, types.index
+
+    @wp.struct
+    class Touch:
+        rigid: int
+        rigids: int
+        mode: int
+        softness: T
+        reach: T
+        radius: T
+        window: Index
+        flat: int
+        normal: vec
+        level: T
+        field_start: int
+        field_dims: Index
+        field_origin: vec
+        field_inv_h: T
+
+    return Touch
+
+
+@lru_cache(maxsize=None)
+def contact_functions(types: Types, module: str) -> SimpleNamespace:
+    """Warp functions shared by the contact kernels, in a module of the caller's."""
+    T, vec, _node, _d = types.scalar, types.vec, types.node, types.dim
+    Pose, Twist, Traits = types.pose, types.twist, types.traits
+    at, against = pose_functions(types, module), response_function(types, module)
+    to, faint = packing(types), wp.constant(T(FAINT))
 
     @wp.func(module=module)
-    def rub(tangent: vec, push: T, friction: T):
-        # `push` = v·n < 0; the guard keeps the gradient finite where nothing slides.
-        speed_sq = wp.length_sq(tangent)
-        if speed_sq > T(1.0e-20):
-            return tangent * wp.max(T(0.0), T(1.0) + friction * push / wp.sqrt(speed_sq))
-        return tangent * T(0.0)
+    def blend(phi: T, softness: T):
+        # Shifted so that it falls to zero where reach ends.
+        if softness > T(0.0):
+            s = wp.min(wp.exp(-softness * phi), T(1.0))
+            return (s - faint) / (T(1.0) - faint)
+        return T(1.0)
 
     @wp.func(module=module)
-    def wall(v: vec, axis: int, sign: T, mode: int, friction: T):
-        n = vec()
-        n[axis] = sign
-        push = wp.dot(v, n)
-        if mode == wp.static(_STICKY):
-            return v * T(0.0)
-        if mode == wp.static(_SEPARATING) and push >= T(0.0):
-            return v
-        tangent = v - n * push
-        if friction > T(0.0):
-            return rub(tangent, push, friction)
-        return tangent
+    def weight(m: T, phi: T, softness: T):
+        return m * blend(phi, softness)
 
     @wp.func(module=module)
-    def face(v: vec, node: Index, nodes: Index, axis: int, modes: Modes, friction: Frictions):
-        if node[axis] <= 1:
-            return wall(v, axis, T(1.0), modes[2 * axis], friction[2 * axis])
-        if node[axis] >= nodes[axis] - 2:
-            return wall(v, axis, T(-1.0), modes[2 * axis + 1], friction[2 * axis + 1])
-        return v
-
-    @wp.func(module=module)
-    def boundary(v: vec, node: Index, nodes: Index, modes: Modes, friction: Frictions):
-        v0 = face(v, node, nodes, 0, modes, friction)
-        v1 = face(v0, node, nodes, 1, modes, friction)
-        if wp.static(d == 3):
-            return face(v1, node, nodes, 2, modes, friction)
-        return v1
-
-    @wp.func(module=module)
-    def contraction(v: vec, G: vec, node: Index, nodes: Index, modes: Modes, friction: Frictions):
-        return wp.dot(boundary(v, node, nodes, modes, friction), G)
-
-    if d == 2:
-
-        @wp.func(module=module)
-        def unravel(i: int, nodes: Index):
-            return Index(i // nodes[1], i % nodes[1])
-
-    else:
-
-        @wp.func(module=module)
-        def unravel(i: int, nodes: Index):
-            j = i // nodes[2]
-            return Index(j // nodes[1], j % nodes[1], i % nodes[2])
-
-    @wp.func(module=module)
-    def interior(node: Index, nodes: Index):
-        inside = bool(True)
-        for a in range(d):
-            inside = inside and node[a] > 1 and node[a] < nodes[a] - 2
-        return inside
+    def collide(
+        v: vec, r: vec, pose: Pose, twist: Twist, traits: Traits, phi: T, g: vec, mode: int,
+        softness: T,
+    ):  # fmt: skip
+        # r from the body's centre to the node, g the distance's gradient in the body's frame.
+        n = at.to_world(pose, wp.normalize(g))
+        u = at.velocity(twist, r)
+        change = u + against(v - u, n, mode, traits[0]) - v
+        return v + change * blend(phi, softness)
 
     return SimpleNamespace(
-        boundary=boundary,
-        contraction=contraction,
-        unravel=unravel,
-        interior=interior,
-        Modes=Modes,
-        Frictions=Frictions,
+        at=at,
+        to=to,
+        blend=blend,
+        weight=weight,
+        collide=collide,
     )
 
 
 @lru_cache(maxsize=None)
-def grid_kernel(types: Types) -> Any:
-    """Kernel: momentum to velocity, gravity, walls. Launch over environments x nodes, flattened."""
-    T, vec, node, Index = types.scalar, types.vec, types.node, types.index
-    module = f"simenv_mpm_contact_{types.tag}"
-    bc, to = _boundary(types, module), packing(types)
-    Modes, Frictions = bc.Modes, bc.Frictions
+def window_functions(types: Types, module: str) -> SimpleNamespace:
+    """Warp functions that find a thread's nodes in the window around a body."""
+    T, vec, Index, Affine, d = types.scalar, types.vec, types.index, types.affine, types.dim
+    Touch, sample = touch_type(types), sample_function(types)
+    last = d - 1
 
-    @wp.kernel(module=module, enable_backward=False)
-    def update_grid(
-        grid: wp.array(dtype=node),
-        num_nodes: int,
-        nodes: Index,
-        modes: Modes,
-        friction: Frictions,
-        gravity_dt: vec,
-        velocity: wp.array(dtype=node),
-    ):
-        i = wp.tid()
-        q = grid[i]
-        m = q[3]
-        if m > T(0.0):
-            v = to.head(q) / m + gravity_dt
-            n = bc.unravel(i % num_nodes, nodes)
-            if not bc.interior(n, nodes):
-                v = bc.boundary(v, n, nodes, modes, friction)
-            velocity[i] = to.pack(v, m)
-        else:
-            velocity[i] = node()
+    @wp.func(module=module)
+    def corner(p: vec, touch: Touch, nodes: Index, inv_dx: T):
+        # Clamped, so that no pose, NaN included, reaches outside the grid.
+        first = Index()
+        for a in range(d):
+            lowest = wp.int32(wp.floor((p[a] - touch.radius) * inv_dx)) + 1
+            first[a] = wp.clamp(lowest, 0, nodes[a] - touch.window[a])
+        return first
 
-    return update_grid
+    @wp.func(module=module)
+    def env_of(thread: int, touch: Touch, span: int):
+        per_env = touch.window[last] // span
+        for a in range(last):
+            per_env = per_env * touch.window[a]
+        return thread // per_env
+
+    if d == 2:
+
+        @wp.func(module=module)
+        def offset(thread: int, touch: Touch, span: int):
+            per_row = touch.window[1] // span
+            return Index((thread // per_row) % touch.window[0], (thread % per_row) * span)
+
+        @wp.func(module=module)
+        def row_of(n: Index, nodes: Index):
+            return n[0]
+
+    else:
+
+        @wp.func(module=module)
+        def offset(thread: int, touch: Touch, span: int):
+            per_row = touch.window[2] // span
+            row = (thread // per_row) % (touch.window[0] * touch.window[1])
+            return Index(row // touch.window[1], row % touch.window[1], (thread % per_row) * span)
+
+        @wp.func(module=module)
+        def row_of(n: Index, nodes: Index):
+            return n[0] * nodes[1] + n[1]
+
+    @wp.func(module=module)
+    def place(n: Index, dx: T):
+        x = vec()
+        for a in range(d):
+            x[a] = T(n[a] - 1) * dx
+        return x
+
+    @wp.func(module=module)
+    def plane(touch: Touch, y: vec):
+        field = Affine()
+        for a in range(d):
+            field[0, a] = touch.normal[a]
+        field[0, 3] = wp.dot(touch.normal, y) - touch.level
+        return field
+
+    @wp.func(module=module)
+    def distance(values: wp.array(dtype=T), touch: Touch, y: vec):
+        # Gradient and distance in row 0, Hessian below.
+        if touch.flat != 0:
+            return plane(touch, y)
+        return sample(
+            values, touch.field_start, touch.field_dims, touch.field_origin, touch.field_inv_h, y
+        )
+
+    @wp.func(module=module)
+    def gradient(field: Affine):
+        g = vec()
+        for a in range(d):
+            g[a] = field[0, a]
+        return g
+
+    return SimpleNamespace(
+        corner=corner,
+        env_of=env_of,
+        offset=offset,
+        row_of=row_of,
+        place=place,
+        distance=distance,
+        gradient=gradient,
+    )
 
 
 @lru_cache(maxsize=None)
-def grid_adjoint_kernel(types: Types) -> Any:
-    """Adjoint of `grid_kernel`: turns node adjoints of (v̂, ·) into those of (q, m), in place.
+def contact_kernel(types: Types) -> Any:
+    """Kernel: a body acts on the nodes of its window, and receives their impulses."""
+    T, _vec, node, Index = types.scalar, types.vec, types.node, types.index
+    Pose, Twist, Traits, Touch = types.pose, types.twist, types.traits, touch_type(types)
+    module, last = f"simenv_mpm_contact_{types.tag}", types.dim - 1
+    on, find = contact_functions(types, module), window_functions(types, module)
+    bc, at, to = boundary_functions(types, module), on.at, on.to
+    Modes, Frictions = bc.Modes, bc.Frictions
 
-    q̄ = v̄ / m and m̄ = −(q/m · v̄) / m, where v̄ is v̂̄ pulled back through the walls by the
-    generated adjoint of their function.
-    """
-    T, vec, node, Index = types.scalar, types.vec, types.node, types.index
-    module = f"simenv_mpm_contact_adjoint_{types.tag}"
-    bc, to = _boundary(types, module), packing(types)
-    Modes, Frictions, contraction = bc.Modes, bc.Frictions, bc.contraction
-
-    # enable_backward makes Warp generate the adjoints that wp.grad calls.
-    @wp.kernel(module=module, enable_backward=True)
-    def update_grid_adjoint(
-        grid: wp.array(dtype=node),
+    @wp.kernel(module=module, enable_backward=False)
+    def touch_nodes(
+        touch: Touch,
+        rows: wp.array(dtype=wp.int32),
+        num_rows: int,
         num_nodes: int,
         nodes: Index,
+        span: int,
+        dx: T,
+        inv_dx: T,
+        values: wp.array(dtype=T),
+        pose: wp.array(dtype=Pose),
+        twist: wp.array(dtype=Twist),
+        traits: wp.array(dtype=Traits),
         modes: Modes,
         friction: Frictions,
-        gravity_dt: vec,
-        grid_bar: wp.array(dtype=node),
+        velocity: wp.array(dtype=node),
+        before: wp.array(dtype=node),
+        impulse: wp.array(dtype=Twist),
     ):
-        i = wp.tid()
-        q = grid[i]
-        m = q[3]
-        if m > T(0.0):
-            v = to.head(q) / m
-            v_bar = to.head(grid_bar[i])
-            n = bc.unravel(i % num_nodes, nodes)
-            if not bc.interior(n, nodes):
-                v_bar = wp.grad(contraction)(v + gravity_dt, v_bar, n, nodes, modes, friction)[0]
-            grid_bar[i] = to.pack(v_bar / m, -wp.dot(v, v_bar) / m)
+        # `before` keeps what the adjoint needs: the velocity that this body found at the node.
+        t = wp.tid()
+        env = find.env_of(t, touch, span)
+        body = env * touch.rigids + touch.rigid
+        p = at.position(pose[body])
+        n = find.corner(p, touch, nodes, inv_dx) + find.offset(t, touch, span)
+        row = find.row_of(n, nodes)
+        if rows[env * num_rows + row] != 0:
+            first = env * num_nodes + row * nodes[last] + n[last]
+            for k in range(span):
+                q = velocity[first + k]
+                m = q[3]
+                if m > T(0.0):
+                    r = find.place(n, dx) - p
+                    field = find.distance(values, touch, at.to_local(pose[body], r))
+                    if field[0, 3] < touch.reach:
+                        v = to.head(q)
+                        g = find.gradient(field)
+                        v_hat = on.collide(
+                            v, r, pose[body], twist[body], traits[body],
+                            field[0, 3], g, touch.mode, touch.softness,
+                        )  # fmt: skip
+                        before[t * span + k] = q
+                        wp.atomic_add(impulse, body, at.wrench(r, (v - v_hat) * m))
+                        v_hat = bc.boundary(v_hat, n, nodes, modes, friction)
+                        velocity[first + k] = to.pack(v_hat, m)
+                n[last] += 1
 
-    return update_grid_adjoint
+    return touch_nodes

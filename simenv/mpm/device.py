@@ -74,17 +74,24 @@ CAPTURE = threading.Lock()
 
 
 def load(kernels: Iterable[Any], device: str) -> None:
-    """Load the modules of `kernels`; after a second, say once that they are being compiled."""
+    """Load the modules of `kernels`; after a second, say once that they are being compiled.
+
+    A launch on the CPU takes blocks of one thread: a module loaded for any other size would be
+    compiled again.
+    """
     notice = threading.Timer(1.0, _announce)
     notice.daemon = True
     notice.start()
+    # Warp warns that `wp.grad` inside a kernel is not differentiated again, which is meant.
+    level, wp.config.log_level = wp.config.log_level, wp.LOG_ERROR
     try:
         with CAPTURE:
             for module in dict.fromkeys(kernel.module for kernel in kernels):
                 # Fused multiply-add across statements: a third faster, closer to the exact sum.
                 module.options["cpu_compiler_flags"] = f"{wp.config.cpu_compiler_flags} {FUSE}"
-                module.load(wp.get_device(device))
+                module.load(wp.get_device(device), block_dim=1 if device == "cpu" else None)
     finally:
+        wp.config.log_level = level
         notice.cancel()
 
 

@@ -36,9 +36,15 @@ class Material(ABC):
     Attributes:
         parameters: names of the scalars that may be overridden per step, with gradients.
         density: rest density ρ [kg/m³] (2-D: per unit thickness).
+        has_memory: whether the law keeps a scalar per particle (`State.Jp`).
+        memory_start: that scalar's value at rest.
+        in_torch: whether the law is evaluated by torch and has no kernel.
     """
 
     parameters: ClassVar[tuple[str, ...]]
+    has_memory: ClassVar[bool] = False
+    memory_start: ClassVar[float] = 1.0
+    in_torch: ClassVar[bool] = False
     density: float
 
     def values(self) -> dict[str, Tensor]:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from simenv.errors import ConfigurationError, ShapeError
+from simenv.mpm.body import Body
 from simenv.mpm.materials import Material
-from simenv.mpm.scene import Body, Scene
+from simenv.mpm.scene import Scene
 
 Overrides = Mapping[str, Mapping[str, Tensor]]
 """Body name -> parameter name -> tensor of shape (), (N,), (N, 1) or (N, particles of body)."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simenv.errors import ConfigurationError, UnstableTimeStepError, require_count
-from simenv.mpm.contact import Wall
+from simenv.mpm.body import Body, fill
 from simenv.mpm.materials import Material
+from simenv.mpm.rigid import Rigid, make_rigid
 from simenv.mpm.shapes import Array, Shape
+from simenv.mpm.walls import Wall
 
 if TYPE_CHECKING:
     from simenv.mpm.simulator import Simulator
@@ -30,37 +31,6 @@ def _whole_numbers(name: str, values: Sequence[float]) -> tuple[int, ...]:
     if not all(math.isfinite(n) and n == int(n) for n in values):
         raise ConfigurationError(f"{name} = {tuple(values)} must be whole numbers")
     return tuple(int(n) for n in values)
-
-
-@dataclass(frozen=True)
-class Body:
-    """One body of a scene.
-
-    Attributes:
-        name: unique within the scene.
-        material: its constitutive law.
-        x: rest positions (P_b, d) [m].
-        volume: rest volume of each particle [m³].
-        velocity: initial velocity (d,) [m/s].
-        spin: initial angular velocity [rad/s]: (1,) in 2-D, (3,) in 3-D.
-    """
-
-    name: str
-    material: Material
-    x: Array
-    volume: float
-    velocity: Array
-    spin: Array
-
-    @property
-    def initial_velocity(self) -> Array:
-        """Particle velocities (P_b, d) [m/s]: translation and spin about the centroid."""
-        r = self.x - self.x.mean(axis=0)
-        if r.shape[1] == 2:
-            turn = self.spin[0] * np.stack([-r[:, 1], r[:, 0]], axis=1)
-        else:
-            turn = np.cross(self.spin, r)
-        return self.velocity + turn
 
 
 class Scene:
@@ -98,6 +68,7 @@ class Scene:
         self.step = float(step)
         self.walls = self._face_walls(walls or {})
         self.bodies: list[Body] = []
+        self.rigids: list[Rigid] = []
         self._substeps = substeps
         self._allow_unstable = allow_unstable
         self._check_numbers()
@@ -116,6 +87,21 @@ class Scene:
     def num_particles(self) -> int:
         """Particles of all bodies."""
         return sum(len(body.x) for body in self.bodies)
+
+    @property
+    def num_rigids(self) -> int:
+        """Tools and free rigid bodies R."""
+        return len(self.rigids)
+
+    @property
+    def tools(self) -> list[Rigid]:
+        """The rigid bodies that follow commands, in the order of `Control.tools`."""
+        return [rigid for rigid in self.rigids if not rigid.free]
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether any law keeps a scalar per particle."""
+        return any(body.material.has_memory for body in self.bodies)
 
     @property
     def num_channels(self) -> int:
@@ -171,6 +157,8 @@ class Scene:
         *,
         name: str | None = None,
         particles_per_cell: float | None = None,
+        count: int | None = None,
+        seed: int | None = None,
         velocity: Sequence[float] | None = None,
         spin: Sequence[float] | None = None,
     ) -> Body:
@@ -181,6 +169,9 @@ class Scene:
             material: constitutive law.
             name: unique name; default "body0", "body1", …
             particles_per_cell: density of sampling; default two per axis (4 in 2-D, 8 in 3-D).
+            count: how many particles, exactly, in place of `particles_per_cell`.
+            seed: of evenly spread particles (`Shape.sample`); default a lattice, or, with a count,
+                seed 0.
             velocity: initial velocity [m/s]; default rest.
             spin: initial angular velocity [rad/s], (1,) in 2-D and (3,) in 3-D.
 
@@ -188,12 +179,10 @@ class Scene:
             ConfigurationError: shape outside the domain, name taken, wrong dimension.
         """
         name = f"body{len(self.bodies)}" if name is None else name
-        self._check_body(name, shape)
+        self._check_name(name)
+        self._check_shape(name, shape)
         material.check(self.dim)
-        per_cell = 2.0**self.dim if particles_per_cell is None else particles_per_cell
-        if not (math.isfinite(per_cell) and per_cell > 0):
-            raise ConfigurationError(f"particles_per_cell = {per_cell} must be finite and > 0")
-        x = shape.particles(self.dx / per_cell ** (1 / self.dim))
+        x = fill(shape, self.dx, particles_per_cell, count, seed)
         body = Body(
             name=name,
             material=material,
@@ -205,10 +194,109 @@ class Scene:
         self.bodies.append(body)
         return body
 
+    def add_tool(
+        self,
+        shape: Shape,
+        *,
+        name: str | None = None,
+        position: Sequence[float] | None = None,
+        orientation: float | Sequence[float] | None = None,
+        mode: str = "separating",
+        friction: float = 0.0,
+        softness: float = 0.0,
+    ) -> Rigid:
+        """Add a rigid tool that moves as `Control.tools` commands and that nothing deflects.
+
+        Args:
+            shape: geometry; a plane (`HalfSpace`), a compound or a mesh as well.
+            name: unique name; default "tool0", "tool1", …
+            position: where the origin of the shape's own frame is put [m], and what the tool turns
+                about; default: the shape is where it was written and turns about its centroid.
+            orientation: initial angle [rad] in 2-D, quaternion (x, y, z, w) in 3-D.
+            mode: "sticky", "slip" or "separating" (see `Wall`).
+            friction: Coulomb coefficient μ [-] of a separating tool.
+            softness: k [1/m]: material within reach feels the tool with a share e^{−kφ} at the
+                distance φ, which smooths gradients; 0 is hard contact.
+
+        Raises:
+            ConfigurationError: a value outside its bounds, name taken, tool outside the domain, or
+                too thin for the grid to notice.
+        """
+        name = f"tool{len(self.tools)}" if name is None else name
+        self._check_dimension(shape)
+        tool = make_rigid(
+            name,
+            shape,
+            density=None,
+            position=position,
+            orientation=orientation,
+            velocity=None,
+            spin=None,
+            mode=mode,
+            friction=friction,
+            softness=softness,
+        )
+        return self._add(tool)
+
+    def add_rigid(
+        self,
+        shape: Shape,
+        *,
+        density: float,
+        name: str | None = None,
+        position: Sequence[float] | None = None,
+        orientation: float | Sequence[float] | None = None,
+        velocity: Sequence[float] | None = None,
+        spin: float | Sequence[float] | None = None,
+        mode: str = "separating",
+        friction: float = 0.0,
+        softness: float = 0.0,
+    ) -> Rigid:
+        """Add a free rigid body that material, tools, walls and other bodies push.
+
+        Args:
+            shape: geometry; its mass is the density times its volume.
+            density: [kg/m³].
+            name: unique name; default "rigid0", "rigid1", …
+            position: where the origin of the shape's own frame is put [m]; default: the shape is
+                where it was written. `State.pose` holds the centre of mass.
+            orientation: initial angle [rad] in 2-D, quaternion (x, y, z, w) in 3-D.
+            velocity: initial velocity of the centre of mass [m/s]; default rest.
+            spin: initial angular velocity [rad/s], one number in 2-D and three in 3-D.
+            mode: how material holds on to it: "sticky", "slip" or "separating".
+            friction: Coulomb coefficient μ [-] of a separating body.
+            softness: k [1/m] of its contact with material (see `add_tool`).
+
+        Raises:
+            ConfigurationError: as `add_tool`.
+        """
+        name = f"rigid{self.num_rigids - len(self.tools)}" if name is None else name
+        self._check_dimension(shape)
+        body = make_rigid(
+            name,
+            shape,
+            density=density,
+            position=position,
+            orientation=orientation,
+            velocity=velocity,
+            spin=spin,
+            mode=mode,
+            friction=friction,
+            softness=softness,
+        )
+        return self._add(body)
+
+    def _add(self, rigid: Rigid) -> Rigid:
+        self._check_name(rigid.name)
+        rigid.check_within(self.size)
+        rigid.check_thickness(self.dx)
+        self.rigids.append(rigid)
+        return rigid
+
     def snapshot(self) -> Scene:
         """A copy that bodies added to this scene later do not reach."""
         taken = copy.copy(self)
-        taken.bodies = list(self.bodies)
+        taken.bodies, taken.rigids = list(self.bodies), list(self.rigids)
         return taken
 
     def build(
@@ -218,11 +306,12 @@ class Scene:
         device: str = "cpu",
         dtype: str = "float32",
         threads: int | None = None,
+        sort: bool | None = None,
     ) -> Simulator:
         """Allocate a `Simulator` for `num_envs` copies of this scene (see its arguments)."""
         from simenv.mpm.simulator import Simulator
 
-        return Simulator(self, num_envs, device=device, dtype=dtype, threads=threads)
+        return Simulator(self, num_envs, device=device, dtype=dtype, threads=threads, sort=sort)
 
     def _cell_size(self) -> float:
         if len(self.size) not in (2, 3) or len(self.cells) != len(self.size):
@@ -261,11 +350,16 @@ class Scene:
         default = walls.get("default", Wall())
         return tuple(walls.get(face, default) for face in faces)
 
-    def _check_body(self, name: str, shape: Shape) -> None:
-        if any(body.name == name for body in self.bodies):
+    def _check_name(self, name: str) -> None:
+        if name in [*(body.name for body in self.bodies), *(r.name for r in self.rigids)]:
             raise ConfigurationError(f"a body named {name!r} exists already; choose another name")
+
+    def _check_dimension(self, shape: Shape) -> None:
         if shape.dim != self.dim:
             raise ConfigurationError(f"{shape} is {shape.dim}-D, the scene {self.dim}-D")
+
+    def _check_shape(self, name: str, shape: Shape) -> None:
+        self._check_dimension(shape)
         lower, upper = shape.bounds
         slack = 1e-9 * self.size.max()
         if np.any(lower < -slack) or np.any(upper > self.size + slack):

@@ -11,70 +11,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import warp as wp
-from torch import Tensor
 
 from simenv.mpm.constitutive import (
     constitutive_adjoint_kernel,
     constitutive_kernel,
     stress_kernel,
 )
-from simenv.mpm.contact import grid_adjoint_kernel, grid_kernel
 from simenv.mpm.device import CAPTURE
+from simenv.mpm.fields import Frame
+from simenv.mpm.grid import grid_adjoint_kernel, grid_kernel, row_kernels
 from simenv.mpm.materials import Material
-from simenv.mpm.memory import copy_into
 from simenv.mpm.parameters import Group
+from simenv.mpm.rigid_schedule import RigidAdjoint, RigidLaunches
 from simenv.mpm.scene import Scene
 from simenv.mpm.transfer import forward_kernels
 from simenv.mpm.transfer_adjoint import adjoint_kernels
-from simenv.mpm.types import TORCH_DTYPES, Types
+from simenv.mpm.types import Types
 
 LawKernel = Callable[[Material, Types], Any]
-
-
-@dataclass
-class Frames:
-    """L kept states of N environments as torch tensors: x, v (L, N, P, d), C, F (L, N, P, d, d)."""
-
-    x: Tensor
-    v: Tensor
-    C: Tensor
-    F: Tensor
-
-    @classmethod
-    def empty(cls, length: int, num_envs: int, scene: Scene, dtype: str, device: str) -> Frames:
-        """Zeros for `length` states."""
-        d, p = scene.dim, scene.num_particles
-        like: dict[str, Any] = {"dtype": TORCH_DTYPES[dtype], "device": device}
-        vectors = [torch.zeros((length, num_envs, p, d), **like) for _ in range(2)]
-        matrices = [torch.zeros((length, num_envs, p, d, d), **like) for _ in range(2)]
-        return cls(*vectors, *matrices)
-
-    @property
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """x, v, C, F."""
-        return self.x, self.v, self.C, self.F
-
-    def load(self, k: int, values: Sequence[Tensor]) -> None:
-        """Copy x, v, C, F into frame k."""
-        for target, value in zip(self.tensors, values, strict=True):
-            copy_into(target[k], value)
-
-    def warp(self, k: int, envs: slice, types: Types) -> Frame:
-        """Frame k of a range of environments as Warp arrays."""
-        kinds = (types.vec, types.vec, types.mat, types.mat)
-        return Frame(*(view(t[k, envs], kind) for t, kind in zip(self.tensors, kinds, strict=True)))
-
-
-@dataclass
-class Frame:
-    """One state of a chunk as flat Warp arrays, environments x particles long."""
-
-    x: Any
-    v: Any
-    C: Any
-    F: Any
 
 
 def num_nodes(scene: Scene) -> int:
@@ -82,10 +37,9 @@ def num_nodes(scene: Scene) -> int:
     return math.prod(scene.nodes) + 1
 
 
-def view(tensor: Tensor, dtype: Any) -> Any:
-    """A flat Warp array of `dtype` elements over a contiguous torch tensor's memory."""
-    shape = getattr(dtype, "_shape_", ())
-    return wp.from_torch(tensor.reshape(-1, *shape), dtype=dtype, requires_grad=False)
+def num_rows(scene: Scene) -> int:
+    """Rows of an environment's grid along the last axis."""
+    return math.prod(scene.nodes[:-1])
 
 
 @dataclass
@@ -95,10 +49,13 @@ class Constants:
     types: Types
     particles: int
     num_nodes: int
+    num_rows: int
+    row_length: int
     nodes: Any
     modes: Any
     friction: Any
     gravity_dt: Any
+    size: Any
     lower: Any
     upper: Any
     dx: float
@@ -117,10 +74,13 @@ class Constants:
             types=types,
             particles=scene.num_particles,
             num_nodes=num_nodes(scene),
+            num_rows=num_rows(scene),
+            row_length=scene.nodes[-1],
             nodes=types.index(*scene.nodes),
             modes=wp.types.vector(faces, wp.int32)(*(wall.code for wall in scene.walls)),
             friction=wp.types.vector(faces, types.scalar)(*(w.friction for w in scene.walls)),
             gravity_dt=types.vec(*(scene.gravity * dt)),
+            size=types.vec(*scene.size),
             lower=types.vec(*[-margin] * scene.dim),
             upper=types.vec(*(scene.size + margin)),
             dx=dx,
@@ -138,6 +98,9 @@ class Chunk:
 
     Attributes:
         origin: first node of each particle's environment.
+        row_origin: first row of each particle's environment.
+        first_rows: for each row of the grids, whether a particle's stencil begins there.
+        rows: for each row of the grids, whether the substep's particles touch it.
         members: for each group, the particles that its parameters belong to.
     """
 
@@ -149,18 +112,24 @@ class Chunk:
     mass: Any
     volume: Any
     origin: Any
+    row_origin: Any
+    first_rows: Any
+    rows: Any
     members: Sequence[Any]
     parameters: Sequence[Any]
     A: Any
     grid: Any
     fault: Any
+    rigids: RigidLaunches | None
 
     def kernels(self) -> list[Any]:
         """Every kernel of the forward step, to load before capture."""
         types = self.constants.types
         transfer = forward_kernels(types)
         laws = [constitutive_kernel(group.law, types) for group in self.groups]
-        return [transfer.p2g, transfer.g2p, grid_kernel(types), *laws]
+        rows = vars(row_kernels(types)).values()
+        rigids = self.rigids.kernels(types) if self.rigids else []
+        return [*rows, transfer.p2g, transfer.g2p, grid_kernel(types), *laws, *rigids]
 
     def step(self, frame: Frame) -> None:
         """All substeps, in place."""
@@ -178,6 +147,8 @@ class Chunk:
             [source.x, self.grid, self.origin, c.nodes, c.lower, c.upper, c.inv_dx, c.dt]
             + [c.particles, target.x, target.v, target.C, self.fault],
         )
+        if self.rigids:
+            self.rigids.move(self, source, target)
 
     def stress(self, kernel: LawKernel, source: Frame, target: Frame) -> None:
         """A of every particle, by `constitutive_kernel` or, where F is known, `stress_kernel`."""
@@ -193,20 +164,49 @@ class Chunk:
             )
 
     def to_grid(self, source: Frame, velocity: Any) -> None:
-        """P2G and the grid update; leaves node velocities in `velocity`."""
+        """P2G, the grid update and contact; leaves node velocities in `velocity`."""
         c = self.constants
-        self.grid.zero_()
+        self.mark_rows(source)
+        self.clear(self.grid)
         self.launch(
             forward_kernels(c.types).p2g,
             c.particles,
             [source.x, source.v, self.A, self.mass, self.origin, c.nodes, c.dx]
             + [c.inv_dx, self.grid],
         )
-        self.launch(
-            grid_kernel(c.types),
-            c.num_nodes,
-            [self.grid, c.num_nodes, c.nodes, c.modes, c.friction, c.gravity_dt, velocity],
+        self.over_rows(
+            grid_kernel(c.types), [self.grid, c.modes, c.friction, c.gravity_dt, velocity]
         )
+        if self.rigids:
+            self.rigids.act(self, source, velocity)
+
+    def mark_rows(self, source: Frame) -> None:
+        """Find the rows that `source`'s particles touch."""
+        c = self.constants
+        kernels = row_kernels(c.types)
+        self.first_rows.zero_()
+        self.launch(
+            kernels.mark,
+            c.particles,
+            [source.x, self.row_origin, c.nodes, c.inv_dx, self.first_rows],
+        )
+        self.rows.zero_()
+        self.launch(kernels.widen, c.num_rows, [self.first_rows, c.nodes, self.rows])
+
+    def clear(self, grid: Any) -> None:
+        """Zero a grid's marked rows."""
+        self.over_rows(row_kernels(self.constants.types).clear, [grid])
+
+    def over_rows(self, kernel: Any, inputs: list[Any]) -> None:
+        """Launch a kernel on the nodes of all marked rows."""
+        c = self.constants
+        span = self.span(c.row_length)
+        where = [self.rows, c.num_rows, c.num_nodes, c.nodes, span]
+        self.launch(kernel, c.num_rows * (c.row_length // span), where + inputs)
+
+    def span(self, length: int) -> int:
+        """Nodes that a thread takes of a row so long: all on the CPU, one on a GPU."""
+        return length if self.device == "cpu" else 1
 
     def launch(self, kernel: Any, per_env: int, inputs: list[Any]) -> None:
         """Launch `per_env` threads for each environment of the chunk."""
@@ -231,6 +231,7 @@ class Adjoint:
     grid_bar: Any
     mass_bar: Any
     parameters_bar: Sequence[Any]
+    rigids: RigidAdjoint | None
 
     def kernels(self) -> list[Any]:
         """Every kernel of the backward step, to load before capture."""
@@ -241,7 +242,8 @@ class Adjoint:
             for group in self.chunk.groups
             for kernel in (stress_kernel, constitutive_adjoint_kernel)
         ]
-        return [transfer.p2g, transfer.g2p, grid_adjoint_kernel(types), *laws]
+        rigids = self.rigids.kernels(types) if self.rigids else []
+        return [transfer.p2g, transfer.g2p, grid_adjoint_kernel(types), *laws, *rigids]
 
     def run(self) -> None:
         """Recompute the kept states, then walk back.
@@ -249,19 +251,28 @@ class Adjoint:
         The first and the last frame are the step's input and output, loaded by the caller, so one
         substep less is recomputed.
         """
-        for array in (self.mass_bar, *self.parameters_bar):
-            array.zero_()
+        self.clear()
         for k in range(self.chunk.substeps - 1):
             self.chunk.substep(self.ring[k], self.ring[k + 1])
         for k in reversed(range(self.chunk.substeps)):
             self.reverse(self.ring[k], self.ring[k + 1])
 
+    def clear(self) -> None:
+        """Zero what is summed over substeps."""
+        for array in (self.mass_bar, *self.parameters_bar):
+            array.zero_()
+        if self.rigids:
+            self.rigids.traits_bar.zero_()
+
     def reverse(self, source: Frame, target: Frame) -> None:
         """Adjoint of one substep: `bar` goes from the adjoint of `target` to that of `source`."""
         self.chunk.stress(stress_kernel, source, target)
         self.chunk.to_grid(source, self.velocity)
-        self.grid_bar.zero_()
+        self.chunk.clear(self.grid_bar)
         self._reverse_gather(source, target)
+        if self.rigids:
+            self.rigids.move(self.chunk, source, self.bar)
+            self.rigids.act(self.chunk, source, self.bar, self.grid_bar)
         self._reverse_grid()
         self._reverse_scatter(source)
         self._reverse_constitutive(source, target)
@@ -277,11 +288,9 @@ class Adjoint:
 
     def _reverse_grid(self) -> None:
         c = self.chunk.constants
-        self.chunk.launch(
+        self.chunk.over_rows(
             grid_adjoint_kernel(c.types),
-            c.num_nodes,
-            [self.chunk.grid, c.num_nodes, c.nodes, c.modes, c.friction]
-            + [c.gravity_dt, self.grid_bar],
+            [self.chunk.grid, c.modes, c.friction, c.gravity_dt, self.grid_bar],
         )
 
     def _reverse_scatter(self, source: Frame) -> None:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
-import warp as wp
 from torch import Tensor
 
 from simenv.errors import ConfigurationError, ShapeError, expect_shape, require_count
 from simenv.mpm.autograd import StepFunction
-from simenv.mpm.device import load, resolve_device
+from simenv.mpm.buffers import Buffers
+from simenv.mpm.device import resolve_device
+from simenv.mpm.fields import FIELDS, NAMES
+from simenv.mpm.interleaved import Interleaved
 from simenv.mpm.memory import copy_into, copy_of
+from simenv.mpm.neural import NeuralLaw
 from simenv.mpm.parameters import Overrides, ParameterPacker, group_bodies
+from simenv.mpm.runner import Captured
 from simenv.mpm.scene import Scene
-from simenv.mpm.schedule import Adjoint, Chunk, Constants, Frames, num_nodes, view
+from simenv.mpm.sorting import AsGiven, CellOrder, pays
 from simenv.mpm.state import Control, State
+from simenv.mpm.traits import TraitPacker
 from simenv.mpm.transfer import NOT_A_NUMBER
 from simenv.mpm.types import TORCH_DTYPES, warp_types
-from simenv.mpm.workers import Workers, available_cores
 
 
 class Simulator:
@@ -34,6 +38,8 @@ class Simulator:
         dtype: "float32", or "float64" for checks.
         threads: CPU threads that share the environments; default all cores. The result does not
             depend on it. Ignored on a GPU.
+        sort: whether particles are put in the order of their cells while a step runs; default
+            where it pays (`sorting.py`). Results agree but for rounding.
 
     Raises:
         ConfigurationError: empty scene, N < 1, unstable substep.
@@ -48,6 +54,7 @@ class Simulator:
         device: str = "cpu",
         dtype: str = "float32",
         threads: int | None = None,
+        sort: bool | None = None,
     ) -> None:
         require_count("num_envs", num_envs)
         if threads is not None:
@@ -58,17 +65,21 @@ class Simulator:
         self.device = resolve_device(device)
         self.dtype = TORCH_DTYPES[dtype]
         self.substeps = scene.substeps
+        self.sort = pays(self.device) if sort is None else sort
         self.groups = group_bodies(scene)
         self.bodies = [body for group in self.groups for body in group.bodies]
         self._packer = ParameterPacker(self.groups, self.scene, num_envs, self.dtype, self.device)
-        self._chunks = self._split(threads)
-        self._workers = Workers(self.device, len(self._chunks))
+        self._traits = TraitPacker(self.scene, num_envs, self.dtype, self.device)
+        self._tools = [i for i, rigid in enumerate(self.scene.rigids) if not rigid.free]
+        self._neural = [g.law for g in self.groups if isinstance(g.law, NeuralLaw)]
+        for law in self._neural:
+            law.check_modules(self.dtype, self.device)
         self._lock = threading.Lock()
         # Buffers outlive an inference mode that happens to be on while they are made.
         with torch.inference_mode(False):
-            self._allocate()
-            self._forward = self._capture_forward()
-        self._backward: list[Any] | None = None
+            self._buffers = Buffers(self.scene, self.groups, num_envs, self.types, self.device)
+            runner = Interleaved if self._neural else Captured
+            self._runner: Captured = runner(self._buffers, threads)
 
     # ------------------------------------------------------------------ public
 
@@ -76,6 +87,14 @@ class Simulator:
     def num_particles(self) -> int:
         """Particles P of each environment."""
         return self.scene.num_particles
+
+    def rigid(self, name: str) -> int:
+        """Index of a tool or rigid body along the rigid axis of the state."""
+        if name not in self._traits.names:
+            raise ConfigurationError(
+                f"no tool or rigid body {name!r}; there are {self._traits.names}"
+            )
+        return self._traits.names.index(name)
 
     def particles(self, body: str) -> slice:
         """Range of a body's particles along the particle axis of the state."""
@@ -89,102 +108,125 @@ class Simulator:
 
     def initial_state(self) -> State:
         """Every environment at the scene's rest shape, with the bodies' initial velocities."""
-        bodies = self.bodies
-        x = torch.cat([self._tensor(body.x) for body in bodies])
-        v = torch.cat([self._tensor(body.initial_velocity) for body in bodies])
-        C = torch.cat([self._spin(body.spin).expand(len(body.x), -1, -1) for body in bodies])
-        F = torch.eye(self.scene.dim, dtype=self.dtype, device=self.device).expand_as(C)
-        x, v, C, F = (t.expand(self.num_envs, *t.shape).contiguous() for t in (x, v, C, F))
+        bodies, p = self.bodies, self.num_particles
+        memory = [body.material.memory_start for body in bodies for _ in body.x]
+        start = {
+            "x": torch.cat([self._tensor(body.x) for body in bodies]),
+            "v": torch.cat([self._tensor(body.initial_velocity) for body in bodies]),
+            "C": torch.cat([self._spin(body.spin).expand(len(body.x), -1, -1) for body in bodies]),
+            "F": torch.eye(self.scene.dim, dtype=self.dtype, device=self.device).expand(p, -1, -1),
+            "Jp": self._tensor(memory if self.scene.has_memory else []),
+            "pose": self._rows("pose"),
+            "twist": self._rows("twist"),
+        }
+        start = {k: t.expand(self.num_envs, *t.shape).contiguous() for k, t in start.items()}
         time = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
-        return State(x, v, C, F, time=time, fault=time.to(torch.int32))
+        return State(**start, time=time, fault=time.to(torch.int32))
 
     def step(
         self, state: State, control: Control | None = None, parameters: Overrides | None = None
     ) -> State:
         """Advance by one environment step (`scene.step` seconds).
 
-        Differentiable with respect to x, v, C, F, the control and the parameters. An environment
+        Differentiable with respect to the state, the control and the parameters. An environment
         that turns non-finite keeps its last good state (`State.failed`), and gradients pass it
         unchanged.
 
         Args:
             state: N environments.
-            control: muscle activations [Pa]; None leaves every muscle slack.
+            control: muscle activations [Pa] and tool velocities; None leaves every muscle slack
+                and holds every tool still.
             parameters: material parameters that replace the scene's, per body, for example
-                `{"jelly": {"E": E}}` with E of shape (), (N,), (N, 1) or (N, P_body).
+                `{"jelly": {"E": E}}` with E of shape (), (N,), (N, 1) or (N, P_body); of tools and
+                rigid bodies their friction and density, shape () or (N,).
 
         Raises:
             ShapeError: a tensor of the wrong shape or dtype.
         """
         self._check(state)
         activation = self._activation(control)
-        mass, packed = self._packer.pack(activation, parameters)
-        x, v, C, F, fault = StepFunction.apply(
-            self, mass, state.x, state.v, state.C, state.F, *packed
-        )
+        laws, rigids = self._sorted_by_kind(parameters or {})
+        mass, packed = self._packer.pack(activation, laws)
+        traits = self._traits.pack(rigids)
+        start = [getattr(state, name) for name in NAMES[:-1]]
+        twist = self._commanded(state.twist, control)
+        weights = [w for law in self._neural for w in law.weights]
+        loads = self._buffers.rest_volume, mass, traits, *packed, *weights
+        *end, impulse, fault = StepFunction.apply(self, *start, twist, *loads)
         taken = (fault & NOT_A_NUMBER) == 0
-        return State(x, v, C, F, time=state.time + taken, fault=fault)
+        changes = dict(zip(NAMES, end, strict=True))
+        # A step that was undone leaves the twist as it was before the command.
+        changes["twist"] = torch.where(taken[:, None, None], changes["twist"], state.twist)
+        return State(**changes, impulse=impulse, time=state.time + taken, fault=fault)
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes that backward keeps per particle and substep (x, v, C, F)."""
+        """Bytes that backward keeps per particle and substep (x, v, C, F and the memory)."""
         d = self.scene.dim
-        return (2 * d + 2 * d * d) * torch.empty((), dtype=self.dtype).element_size()
+        floats = 2 * d + 2 * d * d + self.scene.has_memory
+        return floats * torch.empty((), dtype=self.dtype).element_size()
 
     # ------------------------------------------------------------------ called by autograd
 
     def run(
-        self, mass: Tensor, start: Sequence[Tensor], packed: Sequence[Tensor]
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Step x, v, C, F forward without gradients; returns them and the fault codes (N,)."""
+        self, start: Sequence[Tensor], loads: Sequence[Tensor]
+    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """Step forward without gradients; returns the state, impulses and fault codes (N,)."""
+        buffers, order = self._buffers, self._order(start[0])
         with self._lock:
-            self._load(mass, packed)
-            self._work.load(0, start)
-            self._fault.zero_()
-            self._workers.run(self._forward)
-            end = tuple(copy_of(t[0]) for t in self._work.tensors)
-            fault = self._fault.clone()
+            buffers.load(order.sort_loads(self._without_weights(loads)))
+            buffers.work.load(0, order.sort_state(start))
+            buffers.impulse.zero_()
+            buffers.fault.zero_()
+            self._runner.forward()
+            end = tuple(copy_of(t) for t in order.restore_state(buffers.work[0]))
+            impulse, fault = copy_of(buffers.impulse), buffers.fault.clone()
         # The one read of the fault codes in a step: undo what broke.
         broken = (fault & NOT_A_NUMBER) != 0
         if bool(broken.any()):
+            impulse[broken] = 0.0
             for after, before in zip(end, start, strict=True):
                 after[broken] = before[broken]
-        return end, fault
+        return end, impulse, fault
 
     def run_backward(
         self,
-        mass: Tensor,
         start: Sequence[Tensor],
+        loads: Sequence[Tensor],
         end: Sequence[Tensor],
-        packed: Sequence[Tensor],
         bars: Sequence[Tensor],
-    ) -> tuple[tuple[Tensor, ...], Tensor, list[Tensor]]:
-        """Pull adjoints of x, v, C, F back through a step; also those of mass and parameters."""
+    ) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+        """Pull adjoints of state and impulses back through a step: those of state and loads."""
+        order = self._order(start[0])
         with self._lock:
-            if self._backward is None:
-                self._backward = self._capture_backward()
-            self._load(mass, packed)
-            self._ring.load(0, start)
-            self._ring.load(self.substeps, end)
-            self._bar.load(0, bars)
-            self._workers.run(self._backward)
-            state_bar = tuple(copy_of(t[0]) for t in self._bar.tensors)
-            return state_bar, copy_of(self._mass_bar), [copy_of(t) for t in self._parameters_bar]
+            adjoint = self._runner.adjoint_buffers
+            self._buffers.load(order.sort_loads(self._without_weights(loads)))
+            copy_into(adjoint.impulse_bar, bars[-1])
+            adjoint.ring.load(0, order.sort_state(start))
+            adjoint.ring.load(self.substeps, order.sort_state(end))
+            adjoint.bar.load(0, order.sort_state(bars[:-1]))
+            self._runner.backward()
+            start_bar = tuple(copy_of(t) for t in order.restore_state(adjoint.bar[0]))
+            loads_bar = [copy_of(t) for t in order.restore_loads(adjoint.loads_bar)]
+            return start_bar, loads_bar + self._runner.weights_bar
+
+    def _without_weights(self, loads: Sequence[Tensor]) -> Sequence[Tensor]:
+        """What is copied into the buffers: weights stay in their modules."""
+        return loads[: len(self._buffers.loads)]
+
+    def _order(self, positions: Tensor) -> CellOrder | AsGiven:
+        return CellOrder(self.scene, self.groups, positions) if self.sort else AsGiven()
 
     # ------------------------------------------------------------------ build
 
-    def _split(self, threads: int | None) -> list[slice]:
-        """Ranges of environments, one per thread; a single one on a GPU."""
-        wanted = 1 if self.device != "cpu" else threads or available_cores()
-        n = min(wanted, self.num_envs)
-        edges = [round(i * self.num_envs / n) for i in range(n + 1)]
-        return [slice(a, b) for a, b in itertools.pairwise(edges)]
-
-    def _zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-        return torch.zeros(shape, dtype=dtype or self.dtype, device=self.device)
-
     def _tensor(self, array: Any) -> Tensor:
         return torch.as_tensor(array, dtype=self.dtype, device=self.device)
+
+    def _rows(self, name: str) -> Tensor:
+        """An attribute of every rigid body, one below the other; no rows where there is none."""
+        (shape,) = (f.shape(self.scene, self.types) for f in FIELDS if f.name == name)
+        rows = [getattr(rigid, name) for rigid in self.scene.rigids]
+        return self._tensor(np.array(rows)).reshape(shape)
 
     def _spin(self, spin: Any) -> Tensor:
         """Velocity gradient [ω]ₓ of a rigid rotation."""
@@ -193,79 +235,7 @@ class Simulator:
             return self._tensor([[0.0, -w[0]], [w[0], 0.0]])
         return self._tensor([[0.0, -w[2], w[1]], [w[2], 0.0, -w[0]], [-w[1], w[0], 0.0]])
 
-    def _allocate(self) -> None:
-        n, p, d = self.num_envs, self.num_particles, self.scene.dim
-        self._work = Frames.empty(1, n, self.scene, self.types.dtype, self.device)
-        self._mass, self._A = self._zeros(n, p), self._zeros(n, p, d, d)
-        volumes = [[body.volume] * len(body.x) for body in self.bodies]
-        self._volume = self._tensor([v for body in volumes for v in body]).repeat(n, 1)
-        self._grid = self._zeros(n, num_nodes(self.scene), 4)
-        self._fault = self._zeros(n, dtype=torch.int32)
-        self._parameters = [self._zeros(n, g.count, g.law.size(d)) for g in self.groups]
-
-    def _chunk(self, envs: slice) -> Chunk:
-        t, n, p = self.types, envs.stop - envs.start, self.num_particles
-        env = torch.arange(n, dtype=torch.int32, device=self.device)[:, None]
-        index = torch.arange(p, dtype=torch.int32, device=self.device)
-        members = [env * p + index[g.start : g.start + g.count] for g in self.groups]
-        return Chunk(
-            device=self.device,
-            num_envs=n,
-            constants=Constants.of(self.scene, t),
-            groups=self.groups,
-            substeps=self.substeps,
-            mass=view(self._mass[envs], t.scalar),
-            volume=view(self._volume[envs], t.scalar),
-            origin=view(env * num_nodes(self.scene) + 0 * index, wp.int32),
-            members=[view(m, wp.int32) for m in members],
-            parameters=[view(p[envs], t.parameters(p.shape[-1])) for p in self._parameters],
-            A=view(self._A[envs], t.mat),
-            grid=view(self._grid[envs], t.node),
-            fault=view(self._fault[envs], wp.int32),
-        )
-
-    def _capture_forward(self) -> list[Any]:
-        chunks = [self._chunk(envs) for envs in self._chunks]
-        load(chunks[0].kernels(), self.device)
-        frames = [self._work.warp(0, envs, self.types) for envs in self._chunks]
-        # A graph refers to the chunk's arrays: keep both.
-        self._forward_chunks = chunks, frames
-        return [
-            chunk.capture(lambda c=chunk, f=frame: c.step(f))  # type: ignore[misc]
-            for chunk, frame in zip(chunks, frames, strict=True)
-        ]
-
-    def _capture_backward(self) -> list[Any]:
-        n, p = self.num_envs, self.num_particles
-        dtype = self.types.dtype
-        self._ring = Frames.empty(self.substeps + 1, n, self.scene, dtype, self.device)
-        self._bar = Frames.empty(1, n, self.scene, dtype, self.device)
-        self._velocity, self._grid_bar = torch.zeros_like(self._grid), torch.zeros_like(self._grid)
-        self._mass_bar = self._zeros(n, p)
-        self._parameters_bar = [torch.zeros_like(t) for t in self._parameters]
-        adjoints = [self._adjoint(envs) for envs in self._chunks]
-        load(adjoints[0].kernels(), self.device)
-        self._adjoints = adjoints
-        return [adjoint.chunk.capture(adjoint.run) for adjoint in adjoints]
-
-    def _adjoint(self, envs: slice) -> Adjoint:
-        t = self.types
-        return Adjoint(
-            chunk=self._chunk(envs),
-            ring=[self._ring.warp(k, envs, t) for k in range(self.substeps + 1)],
-            bar=self._bar.warp(0, envs, t),
-            velocity=view(self._velocity[envs], t.node),
-            grid_bar=view(self._grid_bar[envs], t.node),
-            mass_bar=view(self._mass_bar[envs], t.scalar),
-            parameters_bar=[view(p[envs], t.parameters(p.shape[-1])) for p in self._parameters_bar],
-        )
-
-    # ------------------------------------------------------------------ run
-
-    def _load(self, mass: Tensor, packed: Sequence[Tensor]) -> None:
-        copy_into(self._mass, mass)
-        for target, value in zip(self._parameters, packed, strict=True):
-            copy_into(target, value)
+    # ------------------------------------------------------------------ check
 
     def _activation(self, control: Control | None) -> Tensor | None:
         channels = self.scene.num_channels
@@ -274,16 +244,31 @@ class Simulator:
         expect_shape("activation", control.activation.shape, (self.num_envs, channels))
         return control.activation.to(dtype=self.dtype, device=self.device)
 
+    def _commanded(self, twist: Tensor, control: Control | None) -> Tensor:
+        """Twists (N, R, ·) with the tools' replaced by their commands."""
+        if not self._tools:
+            if control is not None and control.tools is not None:
+                raise ConfigurationError("tools are commanded, but the scene has none; add_tool")
+            return twist
+        tools = torch.tensor(self._tools, device=self.device)
+        shape = self.num_envs, len(self._tools), twist.shape[-1]
+        if control is None or control.tools is None:
+            return twist.index_copy(1, tools, twist.new_zeros(shape))
+        expect_shape("control.tools", control.tools.shape, shape)
+        return twist.index_copy(1, tools, control.tools.to(twist))
+
+    def _sorted_by_kind(self, parameters: Overrides) -> tuple[Overrides, Overrides]:
+        """Overrides of materials and of rigid bodies."""
+        rigid = {k: v for k, v in parameters.items() if k in self._traits.names}
+        return {k: v for k, v in parameters.items() if k not in rigid}, rigid
+
     def _check(self, state: State) -> None:
-        n, p, d = self.num_envs, self.num_particles, self.scene.dim
-        for name, t in (("x", state.x), ("v", state.v)):
-            expect_shape(f"state.{name}", t.shape, (n, p, d))
-        for name, t in (("C", state.C), ("F", state.F)):
-            expect_shape(f"state.{name}", t.shape, (n, p, d, d))
-        for name in ("x", "v", "C", "F"):
-            actual = getattr(state, name).dtype
-            if actual != self.dtype:
+        for field in FIELDS:
+            name, tensor = field.name, getattr(state, field.name)
+            shape = self.num_envs, *field.shape(self.scene, self.types)
+            expect_shape(f"state.{name}", tensor.shape, shape)
+            if tensor.dtype != self.dtype:
                 raise ShapeError(
-                    f"state.{name} is {actual}, the simulator {self.dtype}; "
+                    f"state.{name} is {tensor.dtype}, the simulator {self.dtype}; "
                     "convert it or build with another dtype"
                 )

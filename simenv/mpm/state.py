@@ -16,6 +16,9 @@ FAULTS = {
     INVERTED: "deformation gradient with det F <= 0 (bounded in the stress)",
 }
 
+NONE = torch.empty(0)
+"""Stands for a tensor that was not given."""
+
 
 def describe_fault(code: int) -> str:
     """Plain words for a per-environment fault code."""
@@ -24,7 +27,7 @@ def describe_fault(code: int) -> str:
 
 @dataclass(frozen=True)
 class State:
-    """Particles of N environments in d dimensions.
+    """Particles and rigid bodies of N environments in d dimensions.
 
     Attributes:
         x: positions [m], shape (N, P, d).
@@ -33,6 +36,14 @@ class State:
         F: elastic deformation gradients [-], shape (N, P, d, d).
         time: steps since the start, int64, shape (N,).
         fault: fault bits of the last step (`describe_fault`), int32, shape (N,).
+        Jp: the laws' memory (such as the plastic volume ratio) [-], shape (N, P), or (N, 0) where
+            no law of the scene keeps any.
+        pose: tools' and rigid bodies' position [m] and orientation, shape (N, R, 3) in 2-D
+            (x, y, angle [rad]) and (N, R, 7) in 3-D (x, y, z, unit quaternion x, y, z, w).
+        twist: their velocity [m/s] and angular velocity [rad/s] in world axes, shape (N, R, 3)
+            in 2-D and (N, R, 6) in 3-D.
+        impulse: what contact with material, walls and each other gave each of them during the last
+            step, linear [N s] and angular about the position [N m s], shape as `twist`.
     """
 
     x: Tensor
@@ -41,6 +52,19 @@ class State:
     F: Tensor
     time: Tensor
     fault: Tensor
+    Jp: Tensor = field(default=NONE)
+    pose: Tensor = field(default=NONE)
+    twist: Tensor = field(default=NONE)
+    impulse: Tensor = field(default=NONE)
+
+    def __post_init__(self) -> None:
+        n, d = self.x.shape[0], self.x.shape[-1]
+        empty = {"Jp": (n, 0), "pose": (n, 0, 4 * d - 5), "twist": (n, 0, 3 * d - 3)}
+        for name, shape in empty.items():
+            if getattr(self, name) is NONE:
+                object.__setattr__(self, name, self.x.new_zeros(shape))
+        if self.impulse is NONE:
+            object.__setattr__(self, "impulse", torch.zeros_like(self.twist))
 
     @property
     def num_envs(self) -> int:
@@ -65,8 +89,8 @@ class State:
         return State(**{name: t.clone() for name, t in self.items()})
 
     def requires_grad_(self) -> State:
-        """Make x, v, C and F leaves of a graph; returns self."""
-        for t in (self.x, self.v, self.C, self.F):
+        """Make all but time, fault and impulse leaves of a graph; returns self."""
+        for t in (self.x, self.v, self.C, self.F, self.Jp, self.pose, self.twist):
             t.requires_grad_()
         return self
 
@@ -92,7 +116,10 @@ class Control:
     """What acts on the bodies during one step.
 
     Attributes:
-        activation: muscle activations [Pa], shape (N, channels); None where no muscle is.
+        activation: muscle activations [Pa], shape (N, channels); None leaves muscles slack.
+        tools: velocity [m/s] and angular velocity [rad/s] of each tool, shape (N, T, 3) in 2-D and
+            (N, T, 6) in 3-D; None holds tools still.
     """
 
-    activation: Tensor | None = field(default=None)
+    activation: Tensor | None = None
+    tools: Tensor | None = None

@@ -98,7 +98,11 @@ def placement(types: Types) -> SimpleNamespace:
         return fraction(s, base), origin + flat_index(base, nodes)
 
     return SimpleNamespace(
-        locate=locate, weights=weights, weight_slopes=weight_slopes, within=within
+        base_node=base_node,
+        locate=locate,
+        weights=weights,
+        weight_slopes=weight_slopes,
+        within=within,
     )
 
 

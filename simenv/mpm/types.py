@@ -21,7 +21,10 @@ class Types:
 
     `node` holds a grid node's momentum (or velocity) and, last, its mass, so that one vector
     load or store moves both; four numbers in 2-D too, where the third is unused. `affine` holds
-    an affine field of such vectors (see `stencil.py`).
+    an affine field of such vectors (see `stencil.py`). `pose` is a rigid body's position and
+    orientation (an angle in 2-D, a unit quaternion x, y, z, w in 3-D), `twist` its velocity and
+    angular velocity, `motion` both together, `traits` its constants (see `pose.py`);
+    `coupling` is a square matrix on twists, `lever` maps them to velocities of a point.
     """
 
     dim: int
@@ -33,6 +36,12 @@ class Types:
     index: Any
     weights: Any
     affine: Any
+    pose: Any
+    twist: Any
+    motion: Any
+    traits: Any
+    coupling: Any
+    lever: Any
 
     @property
     def tag(self) -> str:
@@ -62,4 +71,10 @@ def warp_types(dim: int, dtype: str) -> Types:
         index=wp.types.vector(dim, wp.int32),
         weights=wp.types.matrix((dim, 3), scalar),
         affine=wp.types.matrix((4, 4), scalar),
+        pose=wp.types.vector(3 if dim == 2 else 7, scalar),
+        twist=wp.types.vector(3 if dim == 2 else 6, scalar),
+        motion=wp.types.vector(6 if dim == 2 else 13, scalar),
+        traits=wp.types.vector(5 if dim == 2 else 21, scalar),
+        coupling=wp.types.matrix((3, 3) if dim == 2 else (6, 6), scalar),
+        lever=wp.types.matrix((2, 3) if dim == 2 else (3, 6), scalar),
     )

@@ -13,7 +13,7 @@ from simenv.mpm.constitutive import (
     constitutive_kernel,
     stress_kernel,
 )
-from simenv.mpm.contact import grid_adjoint_kernel, grid_kernel
+from simenv.mpm.grid import grid_adjoint_kernel, grid_kernel, row_kernels
 from simenv.mpm.transfer import forward_kernels
 from simenv.mpm.transfer_adjoint import adjoint_kernels
 from simenv.mpm.types import warp_types
@@ -31,7 +31,7 @@ def _kernels(dim: int, dtype: str) -> list[Any]:
     types = warp_types(dim, dtype)
     forward, adjoint = forward_kernels(types), adjoint_kernels(types)
     kernels = [*vars(forward).values(), *vars(adjoint).values()]
-    kernels += [grid_kernel(types), grid_adjoint_kernel(types)]
+    kernels += [*vars(row_kernels(types)).values(), grid_kernel(types), grid_adjoint_kernel(types)]
     for law in scenes.laws(dim):
         kernels += [constitutive_kernel(law, types), stress_kernel(law, types)]
         kernels += [constitutive_adjoint_kernel(law, types)]

@@ -10,40 +10,35 @@ import pytest
 
 from simenv import mpm
 from simenv.errors import ConfigurationError
-from tests.mpm import scenes
+from tests.mpm import catalogue, scenes
+from tests.mpm.catalogue import random_points
 
-SHAPES = {
-    "box 2-D": (mpm.Box((0.4, 0.5), (0.2, 0.3)), 0.06),
-    "box 3-D": (mpm.Box((0.4, 0.5, 0.6), (0.2, 0.3, 0.1)), 0.006),
-    "disc": (mpm.Sphere((0.5, 0.5), 0.2), math.pi * 0.04),
-    "ball": (mpm.Sphere((0.5, 0.5, 0.5), 0.2), 4 / 3 * math.pi * 0.008),
-    "capsule 2-D": (mpm.Capsule((0.3, 0.5), (0.7, 0.5), 0.1), 0.08 + math.pi * 0.01),
-    "capsule 3-D": (
-        mpm.Capsule((0.4, 0.4, 0.5), (0.4, 0.7, 0.9), 0.1),
-        math.pi * 0.01 * 0.5 + 4 / 3 * math.pi * 0.001,
-    ),
+SHAPES = catalogue.EXACT
+
+VOLUMES = {
+    "box 2-D": 0.06,
+    "box 3-D": 0.006,
+    "disc": math.pi * 0.04,
+    "ball": 4 / 3 * math.pi * 0.008,
+    "capsule 2-D": 0.08 + math.pi * 0.01,
+    "capsule 3-D": math.pi * 0.01 * 0.5 + 4 / 3 * math.pi * 0.001,
+    "cylinder": math.pi * 0.04 * math.sqrt(0.14),
+    "turned box 2-D": 0.06,
+    "turned box 3-D": 0.006,
+    "turned cylinder": math.pi * 0.04 * 0.1,
 }
 
 
 @pytest.fixture(params=SHAPES)
 def shape(request) -> mpm.Shape:
     """One of the shapes."""
-    return SHAPES[request.param][0]
-
-
-def _points(shape: mpm.Shape, n: int = 40_000) -> np.ndarray:
-    """Uniform random points of a box half as large again as the shape's bounds."""
-    lower, upper = shape.bounds
-    room = (upper - lower) / 4
-    rng = np.random.default_rng(0)
-    return rng.uniform(lower - room, upper + room, (n, shape.dim))
+    return SHAPES[request.param]
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_volume(name):
     """The volume is that of the textbook."""
-    shape, volume = SHAPES[name]
-    assert math.isclose(shape.volume, volume, rel_tol=1e-12)
+    assert math.isclose(SHAPES[name].volume, VOLUMES[name], rel_tol=1e-12)
 
 
 def test_volume_is_where_the_distance_is_negative(shape):
@@ -51,7 +46,7 @@ def test_volume_is_where_the_distance_is_negative(shape):
 
     A share s of n points scatters by √(s(1 − s)/n); four of these are never missed.
     """
-    points = _points(shape)
+    points = random_points(shape, 40_000)
     lower, upper = shape.bounds
     share = shape.volume / float(np.prod(1.5 * (upper - lower)))
     counted = float(np.mean(shape.sdf(points) < 0))
@@ -61,7 +56,7 @@ def test_volume_is_where_the_distance_is_negative(shape):
 def test_bounds_are_tight(shape):
     """No point inside lies beyond the bounds, and every face of the bounds touches the shape."""
     lower, upper = shape.bounds
-    points = _points(shape)
+    points = random_points(shape, 40_000)
     inside = points[shape.sdf(points) < 0]
     assert np.all(inside >= lower)
     assert np.all(inside <= upper)
@@ -73,7 +68,7 @@ def test_bounds_are_tight(shape):
 
 def test_distance_has_unit_slope(shape):
     """Away from its creases a distance grows by one metre per metre."""
-    points = _points(shape, 200)
+    points = random_points(shape, 200)
     h = 1e-6
     steps = h * np.eye(shape.dim)
     slopes = [(shape.sdf(points + s) - shape.sdf(points - s)) / (2 * h) for s in steps]
@@ -99,16 +94,17 @@ def test_distance_has_unit_slope(shape):
         ("capsule 2-D", (0.0, 0.1), 0.4),
         ("capsule 3-D", (0.4, 0.55, 0.7), -0.1),
         ("capsule 3-D", (0.4, 0.4, 0.2), 0.2),
+        ("turned box 2-D", (0.5 + 0.1 * math.cos(0.7), 0.4 + 0.1 * math.sin(0.7)), -0.1),
     ],
 )
 def test_known_distances(name, point, distance):
     """Distances that can be worked out by hand, inside, beside and off a corner."""
-    assert math.isclose(SHAPES[name][0].sdf(np.array(point)), distance, abs_tol=1e-12)
+    assert math.isclose(SHAPES[name].sdf(np.array(point)), distance, abs_tol=1e-12)
 
 
 def test_distance_keeps_leading_axes(shape):
     """An array of points (..., d) gives distances (...)."""
-    points = _points(shape, 6).reshape(2, 3, shape.dim)
+    points = random_points(shape, 6).reshape(2, 3, shape.dim)
     assert shape.sdf(points).shape == (2, 3)
 
 
@@ -128,7 +124,7 @@ def test_particles_fill_the_shape(shape):
 def test_particles_are_centred():
     """A symmetric shape gets symmetric particles: its centroid is kept to rounding."""
     for name in ("box 2-D", "box 3-D", "disc", "ball"):
-        shape = SHAPES[name][0]
+        shape = SHAPES[name]
         np.testing.assert_allclose(shape.particles(0.02).mean(axis=0), shape.center, atol=1e-12)
 
 
@@ -160,6 +156,11 @@ def test_default_sampling_is_two_per_axis():
         (lambda: mpm.Sphere((0.5, math.inf), 0.1), "Sphere center"),
         (lambda: mpm.Capsule((0.5, 0.5), (0.5, 0.5, 0.5), 0.1), "differ"),
         (lambda: mpm.Capsule((0.5, 0.5), (0.6, 0.5), 0.0), "Capsule radius = 0.0"),
+        (lambda: mpm.Cylinder((0.5, 0.5), (0.6, 0.5), 0.1), "a Cylinder is 3-D; use a Box"),
+        (lambda: mpm.Cylinder((0.5,) * 3, (0.5,) * 3, 0.1), "Cylinder length = 0.0"),
+        (lambda: mpm.Cylinder((0.5,) * 3, (0.6,) * 3, -0.1), "Cylinder radius = -0.1"),
+        (lambda: mpm.HalfSpace((0.5, 0.5), (0.0, 0.0)), "must not be zero"),
+        (lambda: mpm.HalfSpace((0.5, 0.5), (0.0, 0.0, 1.0)), "differ"),
         (lambda: mpm.Capsule((math.nan, 0.5), (0.6, 0.5), 0.1), "Capsule start"),
     ],
 )
@@ -173,7 +174,7 @@ def test_bad_shape_is_named(make, message):
 def test_bad_spacing_is_named(spacing):
     """A spacing that is not a positive length is refused with its value."""
     with pytest.raises(ConfigurationError, match=f"spacing {spacing}"):
-        SHAPES["disc"][0].particles(spacing)
+        SHAPES["disc"].particles(spacing)
 
 
 def test_empty_lattice_names_a_spacing_that_does():
@@ -183,3 +184,85 @@ def test_empty_lattice_names_a_spacing_that_does():
         thin.particles(0.45)
     remedy = float(re.search(r"use at most ([0-9.e-]+)", str(caught.value)).group(1))
     assert len(thin.particles(remedy)) > 0
+
+
+def test_cylinder_distances():
+    """Beside, above and off the rim of an upright cylinder, and inside of it."""
+    cylinder = mpm.Cylinder((0.0, -0.2, 0.0), (0.0, 0.2, 0.0), 0.1)
+    points = [(0.3, 0.1, 0.4), (0.03, 0.5, 0.04), (0.13, 0.24, 0.0), (0.07, 0.0, 0.0), (0, 0.17, 0)]
+    expected = [0.4, 0.3, 0.05, -0.03, -0.03]
+    np.testing.assert_allclose(cylinder.sdf(np.array(points, float)), expected, atol=1e-12)
+
+
+def test_normals_point_outwards(shape):
+    """One step along the normal leads one step away from the surface."""
+    points = random_points(shape, 200)
+    normals = shape.normal(points)
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1.0, atol=1e-12)
+    step = 1e-5
+    grown = shape.sdf(points + step * normals) - shape.sdf(points)
+    # Central differences over 1e-6 m know the direction to 1e-9; a curved level set of radius
+    # 0.01 m or more (no point is closer to an axis) adds step²/(2 · 0.01) at most.
+    np.testing.assert_allclose(grown, step, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "point", "radius"),
+    [
+        (mpm.Box((0.0, 0.0), (0.6, 0.8)), (0.0, 0.0), 0.5),
+        (mpm.Box((0.1, 0.0, 0.0), (0.2, 0.4, 0.4)), (0.1, 0.0, 0.1), math.sqrt(0.01 + 0.04 + 0.09)),
+        (mpm.Sphere((0.3, 0.4), 0.1), (0.0, 0.0), 0.6),
+        (mpm.Capsule((0.0, 0.0), (1.0, 0.0), 0.1), (0.2, 0.0), 0.9),
+        (mpm.Cylinder((0.0, 0.0, 0.0), (0.0, 0.4, 0.0), 0.1), (0.2, 0.0, 0.0), 0.5),
+        (mpm.HalfSpace((0.0, 0.0), (0.0, 1.0)), (0.0, 0.0), math.inf),
+        (mpm.Mesh(catalogue.TETRAHEDRON), (0.1, 0.1, 0.1), math.sqrt(0.01 + 0.64 + 0.04)),
+        (mpm.Placed(mpm.Sphere((0.3, 0.4), 0.1), (1.0, 0.0), 1.0), (1.0, 0.0), 0.6),
+    ],
+)
+def test_radius_about(shape, point, radius):
+    """The farthest point of a shape from a place, worked out by hand."""
+    assert math.isclose(shape.radius_about(np.array(point)), radius, rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_half_space(dim):
+    """Distance, normal and bounds of the ground."""
+    point, up = scenes.vector(dim, 0.2, 0.3, 0.1), scenes.vector(dim, 0.0, 2.0)
+    ground = mpm.HalfSpace(point, up)
+    points = np.random.default_rng(0).normal(size=(10, dim))
+    np.testing.assert_allclose(ground.sdf(points), points[:, 1] - 0.3, atol=1e-15)
+    np.testing.assert_array_equal(ground.normal(points), np.tile(np.eye(dim)[1], (10, 1)))
+    lower, upper = ground.bounds
+    assert np.all(lower == -math.inf)
+    assert upper[1] == 0.3
+    assert np.isinf(np.delete(upper, 1)).all()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda s: s.volume,
+        lambda s: s.mass_properties(),
+        lambda s: s.particles(0.1),
+        lambda s: s.sample(10),
+    ],
+)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        mpm.HalfSpace((0.0, 0.0), (0.0, 1.0)),
+        mpm.Placed(mpm.HalfSpace((0.0, 0.0), (0.0, 1.0)), (1.0, 1.0)),
+        mpm.Union(mpm.Sphere((0.0, 1.0), 0.5), mpm.HalfSpace((0.0, 0.0), (0.0, 1.0))),
+    ],
+)
+def test_infinite_shape_has_no_volume(shape, ask):
+    """What an infinite shape cannot have is refused, with what it is good for."""
+    with pytest.raises(ConfigurationError, match=r"infinite.*as a tool only, or a Box"):
+        ask(shape)
+
+
+def test_too_thin_for_a_lattice():
+    """A shape that no lattice of bearable size falls into is refused; the search ends."""
+    hair = mpm.Capsule((0.1, 0.1, 0.1), (0.9, 0.5, 0.3), 1e-5)
+    with pytest.raises(ConfigurationError, match=r"holds no particle.*make it thicker"):
+        hair.particles(0.1)

@@ -1,0 +1,126 @@
+"""Kernels that move tools and free rigid bodies by one substep, and their adjoint.
+
+Symplectic Euler: velocities first, from gravity and the impulses of the substep, then poses. A free
+body keeps its angular momentum to rounding (see `pose.py`).
+"""
+
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any
+
+import warp as wp
+
+from simenv.mpm.pose import pose_functions
+from simenv.mpm.transfer import NOT_A_NUMBER
+from simenv.mpm.types import Types
+
+
+@lru_cache(maxsize=None)
+def motion_kernels(types: Types) -> SimpleNamespace:
+    """Kernels `move` and `adjoint`; launch over environments x rigid bodies."""
+    return SimpleNamespace(move=_move(types), adjoint=_move_adjoint(types))
+
+
+@lru_cache(maxsize=None)
+def _halves(types: Types, module: str) -> SimpleNamespace:
+    """Warp functions between a motion and its pose and twist."""
+    Pose, Twist, Motion = types.pose, types.twist, types.motion
+    poses, twists = Pose._length_, Twist._length_
+
+    @wp.func(module=module)
+    def pose_of(motion: Motion):
+        pose = Pose()
+        for i in range(poses):
+            pose[i] = motion[i]
+        return pose
+
+    @wp.func(module=module)
+    def twist_of(motion: Motion):
+        twist = Twist()
+        for i in range(twists):
+            twist[i] = motion[wp.static(poses) + i]
+        return twist
+
+    @wp.func(module=module)
+    def joined(pose: Pose, twist: Twist):
+        motion = Motion()
+        for i in range(poses):
+            motion[i] = pose[i]
+        for i in range(twists):
+            motion[wp.static(poses) + i] = twist[i]
+        return motion
+
+    return SimpleNamespace(pose_of=pose_of, twist_of=twist_of, joined=joined)
+
+
+def _move(types: Types) -> Any:
+    T, vec, Pose, Twist, Traits = types.scalar, types.vec, types.pose, types.twist, types.traits
+    module = f"simenv_mpm_motion_{types.tag}"
+    at, part = pose_functions(types, module), _halves(types, module)
+
+    @wp.kernel(module=module, enable_backward=False)
+    def move(
+        pose: wp.array(dtype=Pose),
+        twist: wp.array(dtype=Twist),
+        impulse: wp.array(dtype=Twist),
+        traits: wp.array(dtype=Traits),
+        gravity_dt: vec,
+        dt: T,
+        rigids: int,
+        pose_out: wp.array(dtype=Pose),
+        twist_out: wp.array(dtype=Twist),
+        total: wp.array(dtype=Twist),
+        fault: wp.array(dtype=wp.int32),
+    ):
+        # Adds the substep's impulse to the step's and makes room for the next.
+        i = wp.tid()
+        motion = at.advance(pose[i], twist[i], impulse[i], traits[i], gravity_dt, dt)
+        total[i] = total[i] + impulse[i]
+        impulse[i] = Twist()
+        if not wp.isfinite(wp.length_sq(motion)):
+            wp.atomic_or(fault, i // rigids, NOT_A_NUMBER)
+        pose_out[i] = part.pose_of(motion)
+        twist_out[i] = part.twist_of(motion)
+
+    return move
+
+
+def _move_adjoint(types: Types) -> Any:
+    T, vec, Pose, Twist, Traits = types.scalar, types.vec, types.pose, types.twist, types.traits
+    Motion, module = types.motion, f"simenv_mpm_motion_adjoint_{types.tag}"
+    at, part = pose_functions(types, module), _halves(types, module)
+
+    @wp.func(module=module)
+    def contraction(
+        pose: Pose, twist: Twist, J: Twist, traits: Traits, gravity_dt: vec, dt: T, bar: Motion
+    ):
+        return wp.dot(at.advance(pose, twist, J, traits, gravity_dt, dt), bar)
+
+    # enable_backward makes Warp generate the adjoints that wp.grad calls.
+    @wp.kernel(module=module, enable_backward=True)
+    def move_adjoint(
+        pose: wp.array(dtype=Pose),
+        twist: wp.array(dtype=Twist),
+        impulse: wp.array(dtype=Twist),
+        traits: wp.array(dtype=Traits),
+        gravity_dt: vec,
+        dt: T,
+        pose_bar: wp.array(dtype=Pose),
+        twist_bar: wp.array(dtype=Twist),
+        total_bar: wp.array(dtype=Twist),
+        impulse_bar: wp.array(dtype=Twist),
+        traits_bar: wp.array(dtype=Traits),
+    ):
+        # pose_bar and twist_bar go from the adjoints after the substep to those before it.
+        i = wp.tid()
+        bar = part.joined(pose_bar[i], twist_bar[i])
+        pose_part, twist_part, impulse_part, traits_part, _g, _dt, _bar = wp.grad(contraction)(
+            pose[i], twist[i], impulse[i], traits[i], gravity_dt, dt, bar
+        )
+        pose_bar[i] = pose_part
+        twist_bar[i] = twist_part
+        impulse_bar[i] = total_bar[i] + impulse_part
+        traits_bar[i] = traits_bar[i] + traits_part
+        impulse[i] = Twist()
+
+    return move_adjoint
