@@ -13,14 +13,15 @@ from torch import Tensor
 from simenv.mpm.fields import Frames, view
 from simenv.mpm.memory import copy_into
 from simenv.mpm.parameters import Group
-from simenv.mpm.rigid_schedule import (
+from simenv.mpm.rigid_constants import (
     Fields,
-    RigidAdjoint,
-    RigidLaunches,
+    pairs,
     points_of,
     touches,
+    wall_modes,
     window_of,
 )
+from simenv.mpm.rigid_schedule import RigidAdjoint, RigidLaunches
 from simenv.mpm.scene import Scene
 from simenv.mpm.schedule import Adjoint, Chunk, Constants, num_nodes, num_rows
 from simenv.mpm.types import TORCH_DTYPES, Types
@@ -112,6 +113,12 @@ class Buffers:
         return torch.tensor(volumes, dtype=TORCH_DTYPES[self.types.dtype], device=self.device)
 
 
+TWISTS = ("fallen", "struck", "start", "push", "change", "predicted", "impulse")
+"""Arrays of `RigidLaunches` that hold a twist or an impulse for every body."""
+ADJOINT_TWISTS = ("impulse_bar", "predicted_bar", "start_bar", "multiplier", "struck_bar")
+"""The same of `RigidAdjoint`."""
+
+
 class RigidBuffers:
     """Working memory of tools and rigid bodies."""
 
@@ -129,8 +136,8 @@ class RigidBuffers:
         ]
         k = 3 * d - 3
         self.matrix = forward.zeros(n, r, k, k)
-        self.push, self.change, self.predicted = (forward.zeros(n, r, k) for _ in range(3))
-        self.substep_impulse = forward.zeros(n, r, 3 * d - 3)
+        self.crowd = forward.zeros(n, r)
+        self.twists = {name: forward.zeros(n, r, k) for name in TWISTS}
         self.before = [forward.zeros(n, math.prod(window), 4) for window in self.windows]
 
     def launches(self, envs: slice) -> RigidLaunches:
@@ -140,14 +147,14 @@ class RigidBuffers:
             touches=self.touches,
             windows=self.windows,
             free=[rigid.free for rigid in forward.scene.rigids],
+            pairs=pairs(forward.scene),
+            wall_modes=[wall_modes(rigid, forward.scene.walls) for rigid in forward.scene.rigids],
             values=view(self.values, t.scalar),
             points=[view(points, t.node) for points in self.points],
             traits=view(forward.traits[envs], t.traits),
+            crowd=view(self.crowd[envs], t.scalar),
             matrix=view(self.matrix[envs], t.coupling),
-            push=view(self.push[envs], t.twist),
-            change=view(self.change[envs], t.twist),
-            predicted=view(self.predicted[envs], t.twist),
-            impulse=view(self.substep_impulse[envs], t.twist),
+            **{name: view(twist[envs], t.twist) for name, twist in self.twists.items()},
             total=view(forward.impulse[envs], t.twist),
             before=[view(window[envs], t.node) for window in self.before],
         )
@@ -168,9 +175,7 @@ class AdjointBuffers:
         self.mass_bar = torch.zeros_like(forward.mass)
         self.traits_bar = torch.zeros_like(forward.traits)
         self.impulse_bar = torch.zeros_like(forward.impulse)
-        self.substep_impulse_bar = torch.zeros_like(forward.impulse)
-        self.predicted_bar = torch.zeros_like(forward.impulse)
-        self.multiplier = torch.zeros_like(forward.impulse)
+        self.twists = {name: torch.zeros_like(forward.impulse) for name in ADJOINT_TWISTS}
         self.parameters_bar = [torch.zeros_like(t) for t in forward.parameters]
 
     @property
@@ -198,8 +203,6 @@ class AdjointBuffers:
         return RigidAdjoint(
             forward=forward,
             total_bar=view(self.impulse_bar[envs], t.twist),
-            impulse_bar=view(self.substep_impulse_bar[envs], t.twist),
             traits_bar=view(self.traits_bar[envs], t.traits),
-            predicted_bar=view(self.predicted_bar[envs], t.twist),
-            multiplier=view(self.multiplier[envs], t.twist),
+            **{name: view(twist[envs], t.twist) for name, twist in self.twists.items()},
         )

@@ -1,13 +1,16 @@
 """Rigid tools and bodies acting on grid nodes, and the impulses that they receive.
 
-A node at x in reach of a body, with the body's velocity u = v_b + ω × (x − p) there, gets
+A node at x in reach of a body, with the velocity u = v_b + ω × (x − p) of the body's point there, gets
 
-    v̂ = v + s (u + response(v − u, n) − v)
+    v̂ = v − s N (v − û)
 
-with the wall responses of `walls.py` and the softness s = 1 inside the body and falling off as
-e^{−kφ} outside of it (Huang et al., PlasticineLab, ICLR 2021, sec. 3.1; hard for k = 0). The body
-gets the impulse m (v − v̂) at x, so momentum is exchanged exactly. A free body's velocity u is the
-one that it will have after the substep, as `coupling.py` predicts it.
+with û the velocity of that point after the substep and v − N v the response of `walls.py` to a
+velocity v: N, taken at v − u, is n nᵀ where material slides, with a part across the normal where it
+rubs, the identity where it sticks, and zero where it leaves. The softness s is 1 inside the body and
+falls off as e^{−kφ} outside of it (Huang et al., PlasticineLab, ICLR 2021, sec. 3.1; hard for k = 0).
+The body gets the impulse m (v − v̂) at x, so momentum is exchanged exactly. A tool keeps its velocity,
+û = u, and N (v − u) is what a wall would take. A free body's û is what `coupling.py` predicts with
+the same N: it comes out as predicted.
 
 Each body is a launch of its own over a window of nodes around it, in the order of the scene.
 """
@@ -22,7 +25,7 @@ from simenv.mpm.distance import sample_function
 from simenv.mpm.pose import pose_functions
 from simenv.mpm.transfer import packing
 from simenv.mpm.types import Types
-from simenv.mpm.walls import boundary_functions, response_function
+from simenv.mpm.walls import SLIP, STICKY, boundary_functions
 
 FAINT = 0.01
 """Softness e^{−kφ} [-] below which a node counts as out of reach."""
@@ -56,10 +59,9 @@ def touch_type(types: Types) -> Any:
 @lru_cache(maxsize=None)
 def contact_functions(types: Types, module: str) -> SimpleNamespace:
     """Warp functions shared by the contact kernels, in a module of the caller's."""
-    T, vec, _node, _d = types.scalar, types.vec, types.node, types.dim
+    T, vec, d = types.scalar, types.vec, types.dim
     Pose, Twist, Traits = types.pose, types.twist, types.traits
-    at, against = pose_functions(types, module), response_function(types, module)
-    to, faint = packing(types), wp.constant(T(FAINT))
+    at, to, faint = pose_functions(types, module), packing(types), wp.constant(T(FAINT))
 
     @wp.func(module=module)
     def blend(phi: T, softness: T):
@@ -74,21 +76,47 @@ def contact_functions(types: Types, module: str) -> SimpleNamespace:
         return m * blend(phi, softness)
 
     @wp.func(module=module)
-    def collide(
-        v: vec, r: vec, pose: Pose, twist: Twist, traits: Traits, phi: T, g: vec, mode: int,
-        softness: T,
-    ):  # fmt: skip
-        # r from the body's centre to the node, g the distance's gradient in the body's frame.
+    def rubbing(v: vec, n: vec, push: T, friction: T):
+        # Share of the tangential velocity that friction takes.
+        speed_sq = wp.length_sq(v - n * push)
+        if speed_sq > T(1.0e-20):
+            return wp.min(T(1.0), -friction * push / wp.sqrt(speed_sq))
+        return wp.where(friction > T(0.0), T(1.0), T(0.0))
+
+    @wp.func(module=module)
+    def resistance(v: vec, n: vec, mode: int, friction: T):
+        # N, with v − N v the response of `walls.response_function`.
+        identity = wp.identity(d, dtype=T)
+        if mode == wp.static(STICKY):
+            return identity
+        across = T(0.0)
+        if mode != wp.static(SLIP):
+            push = wp.dot(v, n)
+            if push >= T(0.0):
+                return identity * T(0.0)
+            across = rubbing(v, n, push, friction)
+        return wp.outer(n, n) * (T(1.0) - across) + identity * across
+
+    @wp.func(module=module)
+    def holding(v: vec, r: vec, pose: Pose, start: Twist, traits: Traits, g: vec, mode: int):
+        # N at a node r from the body's centre; g is the distance's gradient in the body's frame.
         n = at.to_world(pose, wp.normalize(g))
-        u = at.velocity(twist, r)
-        change = u + against(v - u, n, mode, traits[0]) - v
-        return v + change * blend(phi, softness)
+        return resistance(v - at.velocity(start, r), n, mode, traits[0])
+
+    @wp.func(module=module)
+    def collide(
+        v: vec, r: vec, pose: Pose, start: Twist, predicted: Twist, traits: Traits, phi: T, g: vec,
+        mode: int, softness: T,
+    ):  # fmt: skip
+        N = holding(v, r, pose, start, traits, g, mode)
+        return v - N * (v - at.velocity(predicted, r)) * blend(phi, softness)
 
     return SimpleNamespace(
         at=at,
         to=to,
         blend=blend,
         weight=weight,
+        holding=holding,
         collide=collide,
     )
 
@@ -203,7 +231,8 @@ def contact_kernel(types: Types) -> Any:
         inv_dx: T,
         values: wp.array(dtype=T),
         pose: wp.array(dtype=Pose),
-        twist: wp.array(dtype=Twist),
+        start: wp.array(dtype=Twist),
+        predicted: wp.array(dtype=Twist),
         traits: wp.array(dtype=Traits),
         modes: Modes,
         friction: Frictions,
@@ -230,7 +259,7 @@ def contact_kernel(types: Types) -> Any:
                         v = to.head(q)
                         g = find.gradient(field)
                         v_hat = on.collide(
-                            v, r, pose[body], twist[body], traits[body],
+                            v, r, pose[body], start[body], predicted[body], traits[body],
                             field[0, 3], g, touch.mode, touch.softness,
                         )  # fmt: skip
                         before[t * span + k] = q

@@ -5,7 +5,7 @@ Everything that a contact does to the loss is one scalar, its power
     v̂ · v̂̄ + wrench(x − p, m (v − v̂)) · J̄,
 
 with v̂̄ the adjoint of the node's new velocity and J̄ that of the body's impulse. The adjoints of
-velocity, mass, pose, twist, friction and inertia are its generated derivatives; those that go
+velocity, mass, pose, twists, friction and inertia are its generated derivatives; those that go
 through distance and normal use the distance's exact gradient and Hessian.
 """
 
@@ -48,12 +48,12 @@ def contact_adjoint_functions(types: Types, module: str) -> SimpleNamespace:
 
     @wp.func(module=module)
     def power(
-        v: vec, m: T, x: vec, pose: Pose, twist: Twist, traits: Traits, phi: T, g: vec, mode: int,
-        softness: T, n: Index, nodes: Index, modes: Modes, friction: Frictions, v_bar: vec,
-        J_bar: Twist,
+        v: vec, m: T, x: vec, pose: Pose, start: Twist, predicted: Twist, traits: Traits, phi: T,
+        g: vec, mode: int, softness: T, n: Index, nodes: Index, modes: Modes, friction: Frictions,
+        v_bar: vec, J_bar: Twist,
     ):  # fmt: skip
         r = x - at.position(pose)
-        v_hat = on.collide(v, r, pose, twist, traits, phi, g, mode, softness)
+        v_hat = on.collide(v, r, pose, start, predicted, traits, phi, g, mode, softness)
         J = at.wrench(r, (v - v_hat) * m)
         return wp.dot(bc.boundary(v_hat, n, nodes, modes, friction), v_bar) + wp.dot(J, J_bar)
 
@@ -89,7 +89,8 @@ def contact_adjoint_kernel(types: Types) -> Any:
         inv_dx: T,
         values: wp.array(dtype=T),
         pose: wp.array(dtype=Pose),
-        twist: wp.array(dtype=Twist),
+        start: wp.array(dtype=Twist),
+        predicted: wp.array(dtype=Twist),
         traits: wp.array(dtype=Traits),
         modes: Modes,
         friction: Frictions,
@@ -97,7 +98,8 @@ def contact_adjoint_kernel(types: Types) -> Any:
         impulse_bar: wp.array(dtype=Twist),
         grid_bar: wp.array(dtype=node),
         pose_bar: wp.array(dtype=Pose),
-        twist_bar: wp.array(dtype=Twist),
+        start_bar: wp.array(dtype=Twist),
+        predicted_bar: wp.array(dtype=Twist),
         traits_bar: wp.array(dtype=Traits),
         grid: wp.array(dtype=node),
     ):
@@ -117,11 +119,11 @@ def contact_adjoint_kernel(types: Types) -> Any:
                         q = before[t * span + k]
                         bar = grid_bar[first + k]
                         (
-                            v_bar, m_bar, _x, pose_part, twist_part, traits_part,
+                            v_bar, m_bar, _x, pose_part, start_part, predicted_part, traits_part,
                             phi_bar, g_bar, _0, _1, _2, _3, _4, _5, _6, _7,
                         ) = wp.grad(power)(
-                            to.head(q), q[3], x, pose[body], twist[body], traits[body],
-                            field[0, 3], find.gradient(field), touch.mode,
+                            to.head(q), q[3], x, pose[body], start[body], predicted[body],
+                            traits[body], field[0, 3], find.gradient(field), touch.mode,
                             touch.softness, n, nodes, modes, friction, to.head(bar),
                             impulse_bar[body],
                         )  # fmt: skip
@@ -129,7 +131,8 @@ def contact_adjoint_kernel(types: Types) -> Any:
                         through, _8, _9 = wp.grad(local)(pose[body], x, y_bar)
                         grid_bar[first + k] = to.pack(v_bar, bar[3] + m_bar)
                         wp.atomic_add(pose_bar, body, pose_part + through)
-                        wp.atomic_add(twist_bar, body, twist_part)
+                        wp.atomic_add(start_bar, body, start_part)
+                        wp.atomic_add(predicted_bar, body, predicted_part)
                         wp.atomic_add(traits_bar, body, traits_part)
                 n[last] += 1
 

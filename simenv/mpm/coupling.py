@@ -1,18 +1,17 @@
 """The velocity that a free body will have once material has pushed it, predicted in one solve.
 
 Nodes in contact must move with the velocity that the body has after their push, not before: else a
-body lighter than the material around it shakes, or lets it seep in. Linearised about the body's
-velocity U₀ after gravity, the push of node i is m_i s_i N_i (v_i − P_i U), where P_i U is the
-velocity of the body's point there and v − N v the wall response to a velocity v: N is n nᵀ where
-material slides, with a part across the normal where it rubs, the identity where it sticks, and zero
-where it leaves. Momentum balance of body and nodes gives the body's change,
+body lighter than the material around it shakes, or lets it seep in. Linearised about the velocity
+U₀ that gravity and this substep's collisions leave the body, the push of node i is
+m_i s_i N_i (v_i − P_i U), where P_i U is the velocity of the body's point there and N_i the
+resistance of `contact.py`. Momentum balance of body and nodes gives the body's change,
 
     (M + Σ m_i s_i P_iᵀ N_i P_i) ΔU = Σ m_i s_i P_iᵀ N_i (v_i − P_i U₀),
 
 with M the body's mass matrix: backward Euler for the pair, stable however light the body is (for a
-grid of rigid cells: Robinson-Mosher et al., ACM TOG 27(3), 2008). The contact that follows acts
-with the velocity U₀ + ΔU and hands the body the very impulse that it takes from the nodes: the
-prediction decides who gives way, not how much momentum there is.
+grid of rigid cells: Robinson-Mosher et al., ACM TOG 27(3), 2008). The contact that follows takes
+from the nodes, with the same N_i, what they give at U₀ + ΔU, which is the right-hand side less the
+sum's part of the left: M ΔU, to rounding.
 """
 
 from functools import lru_cache
@@ -23,7 +22,6 @@ import warp as wp
 
 from simenv.mpm.contact import contact_functions, touch_type, window_functions
 from simenv.mpm.types import Types
-from simenv.mpm.walls import SLIP, STICKY
 
 
 @lru_cache(maxsize=None)
@@ -35,37 +33,10 @@ def coupling_kernels(types: Types) -> SimpleNamespace:
 @lru_cache(maxsize=None)
 def coupling_functions(types: Types, module: str) -> SimpleNamespace:
     """Warp functions shared with the adjoint, in a module of the caller's."""
-    T, vec, _mat, d = types.scalar, types.vec, types.mat, types.dim
-    Pose, Twist, Traits, Coupling = types.pose, types.twist, types.traits, types.coupling
+    T, Pose, Twist, Traits = types.scalar, types.pose, types.twist, types.traits
+    Coupling = types.coupling
     on = contact_functions(types, module)
     at, size = on.at, Twist._length_
-
-    @wp.func(module=module)
-    def rubbing(v: vec, n: vec, push: T, friction: T):
-        # Share of the tangential velocity that friction takes.
-        speed_sq = wp.length_sq(v - n * push)
-        if speed_sq > T(1.0e-20):
-            return wp.min(T(1.0), -friction * push / wp.sqrt(speed_sq))
-        return wp.where(friction > T(0.0), T(1.0), T(0.0))
-
-    @wp.func(module=module)
-    def resistance(v: vec, n: vec, mode: int, friction: T):
-        # N, with v − N v the response of `walls.response_function`.
-        identity = wp.identity(d, dtype=T)
-        if mode == wp.static(STICKY):
-            return identity
-        across = T(0.0)
-        if mode != wp.static(SLIP):
-            push = wp.dot(v, n)
-            if push >= T(0.0):
-                return identity * T(0.0)
-            across = rubbing(v, n, push, friction)
-        return wp.outer(n, n) * (T(1.0) - across) + identity * across
-
-    @wp.func(module=module)
-    def holding(v: vec, r: vec, pose: Pose, start: Twist, traits: Traits, g: vec, mode: int):
-        n = at.to_world(pose, wp.normalize(g))
-        return resistance(v - at.velocity(start, r), n, mode, traits[0])
 
     @wp.func(module=module)
     def mass_matrix(pose: Pose, traits: Traits):
@@ -82,7 +53,6 @@ def coupling_functions(types: Types, module: str) -> SimpleNamespace:
     return SimpleNamespace(
         on=on,
         at=at,
-        holding=holding,
         mass_matrix=mass_matrix,
         solve=_solve(types, module),
     )
@@ -122,7 +92,7 @@ def _solve(types: Types, module: str) -> Any:
 
 
 def _weigh(types: Types) -> Any:
-    T, vec, node, Index, last = types.scalar, types.vec, types.node, types.index, types.dim - 1
+    T, node, Index, last = types.scalar, types.node, types.index, types.dim - 1
     Pose, Twist, Traits, Touch = types.pose, types.twist, types.traits, touch_type(types)
     Coupling, module = types.coupling, f"simenv_mpm_coupling_{types.tag}"
     by, find = coupling_functions(types, module), window_functions(types, module)
@@ -140,9 +110,8 @@ def _weigh(types: Types) -> Any:
         inv_dx: T,
         values: wp.array(dtype=T),
         pose: wp.array(dtype=Pose),
-        twist: wp.array(dtype=Twist),
+        start: wp.array(dtype=Twist),
         traits: wp.array(dtype=Traits),
-        gravity_dt: vec,
         velocity: wp.array(dtype=node),
         before: wp.array(dtype=node),
         matrix: wp.array(dtype=Coupling),
@@ -157,7 +126,6 @@ def _weigh(types: Types) -> Any:
         row = find.row_of(n, nodes)
         if rows[env * num_rows + row] != 0:
             first = env * num_nodes + row * nodes[last] + n[last]
-            start = at.falling(twist[body], traits[body], gravity_dt)
             for k in range(span):
                 q = velocity[first + k]
                 if q[3] > T(0.0):
@@ -166,31 +134,29 @@ def _weigh(types: Types) -> Any:
                     if field[0, 3] < touch.reach:
                         v = to.head(q)
                         g = find.gradient(field)
-                        N = by.holding(v, r, pose[body], start, traits[body], g, touch.mode)
+                        N = on.holding(v, r, pose[body], start[body], traits[body], g, touch.mode)
                         P = at.lever(r)
                         held = wp.transpose(P) * N * on.weight(q[3], field[0, 3], touch.softness)
                         before[t * span + k] = q
                         wp.atomic_add(matrix, body, held * P)
-                        wp.atomic_add(push, body, held * (v - P * start))
+                        wp.atomic_add(push, body, held * (v - P * start[body]))
                 n[last] += 1
 
     return weigh
 
 
 def _predict(types: Types) -> Any:
-    vec, Pose, Twist, Traits = types.vec, types.pose, types.twist, types.traits
+    Pose, Twist, Traits = types.pose, types.twist, types.traits
     T, Coupling, module = types.scalar, types.coupling, f"simenv_mpm_coupling_{types.tag}"
     by = coupling_functions(types, module)
-    at = by.at
 
     @wp.kernel(module=module, enable_backward=False)
     def predict(
         rigid: int,
         rigids: int,
         pose: wp.array(dtype=Pose),
-        twist: wp.array(dtype=Twist),
+        start: wp.array(dtype=Twist),
         traits: wp.array(dtype=Traits),
-        gravity_dt: vec,
         matrix: wp.array(dtype=Coupling),
         push: wp.array(dtype=Twist),
         change: wp.array(dtype=Twist),
@@ -201,6 +167,6 @@ def _predict(types: Types) -> Any:
         change[i] = Twist()
         if traits[i][1] > T(0.0):
             change[i] = by.solve(matrix[i] + by.mass_matrix(pose[i], traits[i]), push[i])
-        predicted[i] = at.falling(twist[i], traits[i], gravity_dt) + change[i]
+        predicted[i] = start[i] + change[i]
 
     return predict

@@ -40,13 +40,13 @@ def _predict_adjoint(types: Types) -> Any:
         change: wp.array(dtype=Twist),
         predicted_bar: wp.array(dtype=Twist),
         pose_bar: wp.array(dtype=Pose),
-        twist_bar: wp.array(dtype=Twist),
+        start_bar: wp.array(dtype=Twist),
         traits_bar: wp.array(dtype=Traits),
         multiplier: wp.array(dtype=Twist),
     ):
         # Leaves λ in `multiplier` for the nodes.
         i = wp.tid() * rigids + rigid
-        twist_bar[i] = twist_bar[i] + predicted_bar[i]
+        start_bar[i] = start_bar[i] + predicted_bar[i]
         if traits[i][1] > T(0.0):
             K = matrix[i] + by.mass_matrix(pose[i], traits[i])
             multiplier[i] = by.solve(K, predicted_bar[i])
@@ -70,12 +70,11 @@ def _weigh_adjoint(types: Types) -> Any:
 
     @wp.func(module=module)
     def stake(
-        v: vec, m: T, x: vec, pose: Pose, twist: Twist, traits: Traits, gravity_dt: vec,
-        phi: T, g: vec, mode: int, softness: T, multiplier: Twist, change: Twist,
+        v: vec, m: T, x: vec, pose: Pose, start: Twist, traits: Traits, phi: T, g: vec, mode: int,
+        softness: T, multiplier: Twist, change: Twist,
     ):  # fmt: skip
         r = x - at.position(pose)
-        start = at.falling(twist, traits, gravity_dt)
-        N = by.holding(v, r, pose, start, traits, g, mode)
+        N = on.holding(v, r, pose, start, traits, g, mode)
         rest = N * (v - at.velocity(start + change, r))
         return on.weight(m, phi, softness) * wp.dot(at.velocity(multiplier, r), rest)
 
@@ -91,16 +90,15 @@ def _weigh_adjoint(types: Types) -> Any:
         inv_dx: T,
         values: wp.array(dtype=T),
         pose: wp.array(dtype=Pose),
-        twist: wp.array(dtype=Twist),
+        start: wp.array(dtype=Twist),
         traits: wp.array(dtype=Traits),
-        gravity_dt: vec,
         before: wp.array(dtype=node),
         multiplier: wp.array(dtype=Twist),
         change: wp.array(dtype=Twist),
         grid: wp.array(dtype=node),
         grid_bar: wp.array(dtype=node),
         pose_bar: wp.array(dtype=Pose),
-        twist_bar: wp.array(dtype=Twist),
+        start_bar: wp.array(dtype=Twist),
         traits_bar: wp.array(dtype=Traits),
     ):
         t = wp.tid()
@@ -119,18 +117,18 @@ def _weigh_adjoint(types: Types) -> Any:
                         q = before[t * span + k]
                         bar = grid_bar[first + k]
                         (
-                            v_bar, m_bar, _x, pose_part, twist_part, traits_part, _g, phi_bar,
+                            v_bar, m_bar, _x, pose_part, start_part, traits_part, phi_bar,
                             g_bar, _0, _1, _2, _3,
                         ) = wp.grad(stake)(
-                            to.head(q), q[3], x, pose[body], twist[body], traits[body],
-                            gravity_dt, field[0, 3], find.gradient(field), touch.mode,
+                            to.head(q), q[3], x, pose[body], start[body], traits[body],
+                            field[0, 3], find.gradient(field), touch.mode,
                             touch.softness, multiplier[body], change[body],
                         )  # fmt: skip
                         y_bar = pulled_back(field, phi_bar, g_bar)
                         through, _4, _5 = wp.grad(local)(pose[body], x, y_bar)
                         grid_bar[first + k] = to.pack(to.head(bar) + v_bar, bar[3] + m_bar)
                         wp.atomic_add(pose_bar, body, pose_part + through)
-                        wp.atomic_add(twist_bar, body, twist_part)
+                        wp.atomic_add(start_bar, body, start_part)
                         wp.atomic_add(traits_bar, body, traits_part)
                 n[last] += 1
 

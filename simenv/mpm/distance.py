@@ -3,7 +3,7 @@
 Every shape, compound or mesh is the same to a kernel: values on a lattice, interpolated by
 quadratic B-splines, so that distance and normal are continuous. Interpolation rounds edges at the
 scale of the lattice, half a grid cell, which is finer than what the grid resolves, and moves a
-surface of radius R by h²/(4R) outward in 3-D and h²/(8R) in 2-D.
+convex surface of radius R by h²/(4R) inward in 3-D and h²/(8R) in 2-D.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,11 @@
-"""Kernels that move tools and free rigid bodies by one substep, and their adjoint.
+"""Kernels that move tools and free rigid bodies by one substep, and their adjoints.
 
 Symplectic Euler: velocities first, from gravity and the impulses of the substep, then poses. A free
 body keeps its angular momentum to rounding (see `pose.py`).
+
+A substep asks for velocities three times: `fall` gives those after gravity, with which bodies meet
+walls and each other, `begin` those after these collisions, with which they meet material, and `move`
+those after everything.
 """
 
 from functools import lru_cache
@@ -17,8 +21,14 @@ from simenv.mpm.types import Types
 
 @lru_cache(maxsize=None)
 def motion_kernels(types: Types) -> SimpleNamespace:
-    """Kernels `move` and `adjoint`; launch over environments x rigid bodies."""
-    return SimpleNamespace(move=_move(types), adjoint=_move_adjoint(types))
+    """Kernels of motion and adjoints; launch over environments x rigid bodies."""
+    return SimpleNamespace(
+        fall=_fall(types),
+        begin=_begin(types),
+        begin_adjoint=_begin_adjoint(types),
+        move=_move(types),
+        adjoint=_move_adjoint(types),
+    )
 
 
 @lru_cache(maxsize=None)
@@ -53,6 +63,81 @@ def _halves(types: Types, module: str) -> SimpleNamespace:
     return SimpleNamespace(pose_of=pose_of, twist_of=twist_of, joined=joined)
 
 
+def _fall(types: Types) -> Any:
+    vec, Twist, Traits = types.vec, types.twist, types.traits
+    module = f"simenv_mpm_motion_{types.tag}"
+    at = pose_functions(types, module)
+
+    @wp.kernel(module=module, enable_backward=False)
+    def fall(
+        twist: wp.array(dtype=Twist),
+        traits: wp.array(dtype=Traits),
+        gravity_dt: vec,
+        fallen: wp.array(dtype=Twist),
+    ):
+        # Its adjoint is the identity: whoever uses `fallen` adds to the adjoint of `twist`.
+        i = wp.tid()
+        fallen[i] = at.falling(twist[i], traits[i], gravity_dt)
+
+    return fall
+
+
+def _begin(types: Types) -> Any:
+    Pose, Twist, Traits = types.pose, types.twist, types.traits
+    module = f"simenv_mpm_motion_{types.tag}"
+    at = pose_functions(types, module)
+
+    @wp.kernel(module=module, enable_backward=False)
+    def begin(
+        pose: wp.array(dtype=Pose),
+        fallen: wp.array(dtype=Twist),
+        traits: wp.array(dtype=Traits),
+        struck: wp.array(dtype=Twist),
+        start: wp.array(dtype=Twist),
+        impulse: wp.array(dtype=Twist),
+    ):
+        # The substep's impulse begins with the collisions'.
+        i = wp.tid()
+        start[i] = fallen[i] + at.answer(pose[i], traits[i], struck[i])
+        impulse[i] = struck[i]
+
+    return begin
+
+
+def _begin_adjoint(types: Types) -> Any:
+    Pose, Twist, Traits = types.pose, types.twist, types.traits
+    module = f"simenv_mpm_motion_adjoint_{types.tag}"
+    at = pose_functions(types, module)
+
+    @wp.func(module=module)
+    def answered(pose: Pose, traits: Traits, J: Twist, start_bar: Twist):
+        return wp.dot(at.answer(pose, traits, J), start_bar)
+
+    # enable_backward makes Warp generate the adjoints that wp.grad calls.
+    @wp.kernel(module=module, enable_backward=True)
+    def begin_adjoint(
+        pose: wp.array(dtype=Pose),
+        traits: wp.array(dtype=Traits),
+        struck: wp.array(dtype=Twist),
+        start_bar: wp.array(dtype=Twist),
+        impulse_bar: wp.array(dtype=Twist),
+        pose_bar: wp.array(dtype=Pose),
+        twist_bar: wp.array(dtype=Twist),
+        traits_bar: wp.array(dtype=Traits),
+        struck_bar: wp.array(dtype=Twist),
+    ):
+        i = wp.tid()
+        pose_part, traits_part, struck_part, _bar = wp.grad(answered)(
+            pose[i], traits[i], struck[i], start_bar[i]
+        )
+        pose_bar[i] = pose_bar[i] + pose_part
+        twist_bar[i] = twist_bar[i] + start_bar[i]
+        traits_bar[i] = traits_bar[i] + traits_part
+        struck_bar[i] = impulse_bar[i] + struck_part
+
+    return begin_adjoint
+
+
 def _move(types: Types) -> Any:
     T, vec, Pose, Twist, Traits = types.scalar, types.vec, types.pose, types.twist, types.traits
     module = f"simenv_mpm_motion_{types.tag}"
@@ -72,11 +157,10 @@ def _move(types: Types) -> Any:
         total: wp.array(dtype=Twist),
         fault: wp.array(dtype=wp.int32),
     ):
-        # Adds the substep's impulse to the step's and makes room for the next.
+        # Adds the substep's impulse to the step's.
         i = wp.tid()
         motion = at.advance(pose[i], twist[i], impulse[i], traits[i], gravity_dt, dt)
         total[i] = total[i] + impulse[i]
-        impulse[i] = Twist()
         if not wp.isfinite(wp.length_sq(motion)):
             wp.atomic_or(fault, i // rigids, NOT_A_NUMBER)
         pose_out[i] = part.pose_of(motion)
@@ -121,6 +205,5 @@ def _move_adjoint(types: Types) -> Any:
         twist_bar[i] = twist_part
         impulse_bar[i] = total_bar[i] + impulse_part
         traits_bar[i] = traits_bar[i] + traits_part
-        impulse[i] = Twist()
 
     return move_adjoint

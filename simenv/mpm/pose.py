@@ -18,8 +18,9 @@ def pose_functions(types: Types, module: str) -> SimpleNamespace:
 
     `position`, `linear` (velocity), `to_world` and `to_local` (directions), `velocity` (of a point
     of the body) and `lever` (the same as a matrix), `wrench` (an impulse at a point), `compliance`
-    (of a point along a direction), `kinetic` (the mass matrix between two twists), `falling` (twist
-    after gravity) and `advance` (pose and twist after a substep, one behind the other).
+    (of a point along a direction) and `sideways` (across it), `kinetic` (the mass matrix between
+    two twists), `answer` (change of twist by an impulse), `falling` (twist after gravity) and
+    `advance` (pose and twist after a substep, one behind the other).
     """
     return _planar(types, module) if types.dim == 2 else _spatial(types, module)
 
@@ -63,9 +64,20 @@ def _planar(types: Types, module: str) -> SimpleNamespace:
         return traits[2] + arm * arm * traits[4]
 
     @wp.func(module=module)
+    def sideways(pose: Pose, r: vec, d: vec, traits: Traits):
+        # The same for an impulse across d.
+        arm = wp.dot(r, d)
+        return traits[2] + arm * arm * traits[4]
+
+    @wp.func(module=module)
     def kinetic(pose: Pose, traits: Traits, a: Twist, b: Twist):
         # aᵀ M b with the mass matrix M: twice the kinetic energy if a = b.
         return traits[1] * (a[0] * b[0] + a[1] * b[1]) + traits[3] * a[2] * b[2]
+
+    @wp.func(module=module)
+    def answer(pose: Pose, traits: Traits, J: Twist):
+        # M⁻¹ J: none for a tool, whose inverse mass is zero.
+        return Twist(J[0] * traits[2], J[1] * traits[2], J[2] * traits[4])
 
     @wp.func(module=module)
     def lever(r: vec):
@@ -81,12 +93,9 @@ def _planar(types: Types, module: str) -> SimpleNamespace:
 
     @wp.func(module=module)
     def advance(pose: Pose, twist: Twist, J: Twist, traits: Traits, gravity_dt: vec, dt: T):
-        v = linear(twist)
-        w = twist[2]
-        if traits[1] > T(0.0):
-            v = v + gravity_dt + linear(J) * traits[2]
-            w = w + J[2] * traits[4]
-        return Motion(pose[0] + v[0] * dt, pose[1] + v[1] * dt, pose[2] + w * dt, v[0], v[1], w)
+        U = falling(twist, traits, gravity_dt) + answer(pose, traits, J)
+        x = pose + U * dt
+        return Motion(x[0], x[1], x[2], U[0], U[1], U[2])
 
     return SimpleNamespace(
         position=position,
@@ -96,7 +105,9 @@ def _planar(types: Types, module: str) -> SimpleNamespace:
         velocity=velocity,
         wrench=wrench,
         compliance=compliance,
+        sideways=sideways,
         kinetic=kinetic,
+        answer=answer,
         lever=lever,
         falling=falling,
         advance=advance,
@@ -107,6 +118,7 @@ def _spatial(types: Types, module: str) -> SimpleNamespace:
     T, vec, mat, Pose, Twist = types.scalar, types.vec, types.mat, types.pose, types.twist
     Traits, Motion, Lever = types.traits, types.motion, types.lever
     Quat = wp.types.quaternion(T)
+    sixth, twenty_fourth, hundred_twentieth = (wp.constant(T(1.0 / n)) for n in (6, 24, 120))
 
     @wp.func(module=module)
     def position(pose: Pose):
@@ -164,6 +176,14 @@ def _spatial(types: Types, module: str) -> SimpleNamespace:
         return traits[2] + wp.dot(arm, inverse_inertia(traits) * arm)
 
     @wp.func(module=module)
+    def sideways(pose: Pose, r: vec, d: vec, traits: Traits):
+        # The same for impulses across d: the mean of any two at right angles, from the trace
+        # |r|² tr I⁻¹ − r·I⁻¹ r of all three.
+        B, y = inverse_inertia(traits), to_local(pose, r)
+        turning = wp.dot(y, y) * wp.trace(B) - wp.dot(y, B * y)
+        return T(0.5) * (T(3.0) * traits[2] + turning - compliance(pose, r, d, traits))
+
+    @wp.func(module=module)
     def transformed(pose: Pose, M: mat, w: vec):
         return to_world(pose, M * to_local(pose, w))
 
@@ -172,6 +192,13 @@ def _spatial(types: Types, module: str) -> SimpleNamespace:
         # aᵀ M b with the mass matrix M: twice the kinetic energy if a = b.
         turning = wp.dot(angular(a), transformed(pose, inertia(traits), angular(b)))
         return traits[1] * wp.dot(linear(a), linear(b)) + turning
+
+    @wp.func(module=module)
+    def answer(pose: Pose, traits: Traits, J: Twist):
+        # M⁻¹ J: none for a tool, whose inverse mass is zero.
+        v = linear(J) * traits[2]
+        w = transformed(pose, inverse_inertia(traits), angular(J))
+        return Twist(v[0], v[1], v[2], w[0], w[1], w[2])
 
     @wp.func(module=module)
     def lever(r: vec):
@@ -190,9 +217,13 @@ def _spatial(types: Types, module: str) -> SimpleNamespace:
         return twist
 
     @wp.func(module=module)
-    def turned(pose: Pose, w: vec, dt: T):
-        q = orientation(pose)
-        return wp.normalize(q + Quat(w[0], w[1], w[2], T(0.0)) * q * (T(0.5) * dt))
+    def turned(q: Quat, w: vec, dt: T):
+        # exp(w dt/2) q, by series that are exact to (w dt/2)⁶/720 and smooth where nothing turns.
+        h = w * (T(0.5) * dt)
+        s = wp.dot(h, h)
+        a = h * (T(1.0) - s * (sixth - s * hundred_twentieth))
+        b = T(1.0) - s * (T(0.5) - s * twenty_fourth)
+        return wp.normalize(Quat(a[0], a[1], a[2], b) * q)
 
     @wp.func(module=module)
     def placed(p: vec, q: Quat):
@@ -205,17 +236,21 @@ def _spatial(types: Types, module: str) -> SimpleNamespace:
 
     @wp.func(module=module)
     def advance(pose: Pose, twist: Twist, J: Twist, traits: Traits, gravity_dt: vec, dt: T):
-        # Angular momentum is what a free body keeps: ω is read from it before and after the turn.
+        # Angular momentum is what a free body keeps: ω is read from it before, half way through
+        # (with which the body turns: the explicit midpoint rule) and after the turn.
         v = linear(twist)
         w = angular(twist)
+        q = orientation(pose)
         if traits[1] > T(0.0):
             v = v + gravity_dt + linear(J) * traits[2]
             L = transformed(pose, inertia(traits), w) + angular(J)
             w_before = transformed(pose, inverse_inertia(traits), L)
-            q = turned(pose, w_before, dt)
-            w_after = transformed(placed(position(pose), q), inverse_inertia(traits), L)
-            return moved(pose, v, w_after, q, dt)
-        return moved(pose, v, w, turned(pose, w, dt), dt)
+            half = turned(q, w_before, T(0.5) * dt)
+            w_half = transformed(placed(position(pose), half), inverse_inertia(traits), L)
+            q_after = turned(q, w_half, dt)
+            w_after = transformed(placed(position(pose), q_after), inverse_inertia(traits), L)
+            return moved(pose, v, w_after, q_after, dt)
+        return moved(pose, v, w, turned(q, w, dt), dt)
 
     return SimpleNamespace(
         position=position,
@@ -225,7 +260,9 @@ def _spatial(types: Types, module: str) -> SimpleNamespace:
         velocity=velocity,
         wrench=wrench,
         compliance=compliance,
+        sideways=sideways,
         kinetic=kinetic,
+        answer=answer,
         lever=lever,
         falling=falling,
         advance=advance,

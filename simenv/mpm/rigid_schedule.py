@@ -7,84 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from simenv.mpm.collision import collision_kernels
-from simenv.mpm.contact import contact_kernel, touch_type
+from simenv.mpm.collision_adjoint import collision_adjoint_kernels
+from simenv.mpm.contact import contact_kernel
 from simenv.mpm.contact_adjoint import contact_adjoint_kernel
 from simenv.mpm.coupling import coupling_kernels
 from simenv.mpm.coupling_adjoint import coupling_adjoint_kernels
-from simenv.mpm.distance import DistanceField
 from simenv.mpm.fields import Frame
 from simenv.mpm.motion import motion_kernels
-from simenv.mpm.rigid import Rigid
-from simenv.mpm.scene import Scene
+from simenv.mpm.touching import touching_kernels
 from simenv.mpm.types import Types
-
-
-def window_of(rigid: Rigid, scene: Scene) -> tuple[int, ...]:
-    """Nodes per axis of a window that holds a body and its reach wherever it is."""
-    if math.isinf(rigid.radius):
-        return scene.nodes
-    width = math.ceil(2 * (rigid.radius + rigid.reach(scene.dx)) / scene.dx) + 1
-    return tuple(min(width, n) for n in scene.nodes)
-
-
-class Fields:
-    """The distance fields of a scene's rigid bodies, one behind the other."""
-
-    def __init__(self, scene: Scene) -> None:
-        self.fields = [rigid.field(scene.dx, largest_ball(rigid, scene)) for rigid in scene.rigids]
-        sizes = [0 if field is None else field.values.size for field in self.fields]
-        self.starts = [sum(sizes[:i]) for i in range(len(sizes))]
-        flat = [field.values.ravel() for field in self.fields if field is not None]
-        self.values = np.concatenate(flat) if flat else np.zeros(0)
-
-
-def touches(scene: Scene, fields: Fields, types: Types) -> list[Any]:
-    """What is constant about each rigid body's contact, as kernels take it."""
-    return [
-        _touch(i, rigid, scene, fields.fields[i], fields.starts[i], types)
-        for i, rigid in enumerate(scene.rigids)
-    ]
-
-
-def _touch(
-    i: int, rigid: Rigid, scene: Scene, field: DistanceField | None, start: int, types: Types
-) -> Any:
-    touch = touch_type(types)()
-    touch.rigid, touch.rigids = i, scene.num_rigids
-    touch.mode, touch.softness = rigid.surface.code, rigid.softness
-    touch.reach = rigid.reach(scene.dx)
-    touch.window = types.index(*window_of(rigid, scene))
-    if field is None:
-        touch.flat, touch.radius = 1, 0.0
-        touch.normal = types.vec(*rigid.shape.normal(rigid.centre))
-        touch.level = -float(rigid.shape.sdf(rigid.centre))
-    else:
-        touch.flat, touch.radius = 0, rigid.radius + rigid.reach(scene.dx)
-        touch.field_start = start
-        touch.field_dims = types.index(*field.values.shape)
-        touch.field_origin = types.vec(*field.origin)
-        touch.field_inv_h = 1.0 / field.spacing
-    return touch
-
-
-def points_of(rigid: Rigid, dim: int) -> np.ndarray:
-    """Contact points (K, 4) in the body's own frame, radius last; none for a tool."""
-    if not rigid.free:
-        return np.zeros((0, 4))
-    points = rigid.shape.contact_points()
-    balls = np.zeros((len(points), 4))
-    balls[:, :dim] = points[:, :dim] - rigid.centre
-    balls[:, 3] = points[:, dim]
-    return balls
-
-
-def largest_ball(rigid: Rigid, scene: Scene) -> float:
-    """Radius [m] of the largest ball with which another body meets this one."""
-    others = [points_of(other, scene.dim) for other in scene.rigids if other is not rigid]
-    return max((float(balls[:, 3].max(initial=0.0)) for balls in others), default=0.0)
 
 
 @dataclass
@@ -96,12 +28,19 @@ class RigidLaunches:
 
     Attributes:
         touches: constants of each body's contact.
+        windows: nodes per axis of the window around each body.
         free: which bodies contact moves.
+        pairs: which body's points meet which other's field, and how (`rigid_constants.py`).
+        wall_modes: for each body, how it meets the domain's faces.
         values: all distance fields.
-        points: contact points of each free body in its own frame, radius last.
+        points: contact points of each body in its own frame, radius last.
         traits: friction, mass and inertia of every body.
+        crowd: how many points of each body touch something (`touching.py`).
+        fallen: twist of each body after gravity.
+        struck: impulse that walls and other bodies give it.
+        start: twist after gravity and this impulse.
         matrix: how material resists each free body's motion in this substep (`coupling.py`).
-        push: what it gives a body that moves as gravity alone would have it.
+        push: what it gives a body that moves as `start` says.
         change: the change of twist that follows.
         predicted: twist of each body with that change, which contact acts with.
         impulse: what each body received in this substep so far.
@@ -112,9 +51,15 @@ class RigidLaunches:
     touches: Sequence[Any]
     windows: Sequence[tuple[int, ...]]
     free: Sequence[bool]
+    pairs: Sequence[tuple[int, int, int]]
+    wall_modes: Sequence[Any]
     values: Any
     points: Sequence[Any]
     traits: Any
+    crowd: Any
+    fallen: Any
+    struck: Any
+    start: Any
     matrix: Any
     push: Any
     change: Any
@@ -125,22 +70,23 @@ class RigidLaunches:
 
     def kernels(self, types: Types) -> list[Any]:
         """Every kernel of the forward step, to load before capture."""
-        coupling, collision = coupling_kernels(types), collision_kernels(types)
-        kernels = [contact_kernel(types), coupling.predict, motion_kernels(types).move]
+        coupling, motion = coupling_kernels(types), motion_kernels(types)
+        kernels = [contact_kernel(types), coupling.predict, motion.fall, motion.begin, motion.move]
         if any(self.free):
-            kernels += [coupling.weigh, collision.walls, collision.pair]
+            touching, collision = touching_kernels(types), collision_kernels(types)
+            kernels += [coupling.weigh, *vars(touching).values(), *vars(collision).values()]
         return kernels
 
     def act(self, chunk: Any, frame: Frame, velocity: Any) -> None:
-        """Let every body act on the node velocities, in the scene's order, and on each other."""
+        """Let the bodies act on each other, then, in the scene's order, on the node velocities."""
         c = chunk.constants
         coupling, rigids = coupling_kernels(c.types), len(self.touches)
-        bodies = [frame.pose, frame.twist, self.traits, c.gravity_dt]
-        self.collide(chunk, frame)
+        self.begin(chunk, frame)
         self.matrix.zero_()
         self.push.zero_()
+        bodies, sums = [frame.pose, self.start, self.traits], [self.matrix, self.push]
         for i, touch in enumerate(self.touches):
-            where, sums = self.where(chunk, touch), [self.matrix, self.push]
+            where = self.where(chunk, touch)
             if self.free[i]:
                 inputs = [*where, *bodies, velocity, self.before[i], *sums]
                 self.launch(chunk, coupling.weigh, i, inputs)
@@ -151,33 +97,63 @@ class RigidLaunches:
                 chunk,
                 contact_kernel(c.types),
                 i,
-                [*where, frame.pose, self.predicted, self.traits, c.modes, c.friction, velocity]
-                + [self.before[i], self.impulse],
+                [*where, frame.pose, self.start, self.predicted, self.traits]
+                + [c.modes, c.friction, velocity, self.before[i], self.impulse],
             )
 
-    def collide(self, chunk: Any, frame: Frame) -> None:
-        """Let free bodies meet the walls and every other body."""
-        kernels = collision_kernels(chunk.constants.types)
-        self._over_points(chunk, frame, kernels.walls, kernels.pair, [self.impulse])
+    def begin(self, chunk: Any, frame: Frame) -> None:
+        """Twists after gravity and the impulses that bodies get from walls and each other."""
+        c, kernels = chunk.constants, motion_kernels(chunk.constants.types)
+        rigids = len(self.touches)
+        chunk.launch(kernels.fall, rigids, [frame.twist, self.traits, c.gravity_dt, self.fallen])
+        self.struck.zero_()
+        if any(self.free):
+            self.count(chunk, frame)
+            self.collide(chunk, frame, collision_kernels(c.types), [self.struck])
+        chunk.launch(
+            kernels.begin,
+            rigids,
+            [frame.pose, self.fallen, self.traits, self.struck, self.start, self.impulse],
+        )
 
-    def collide_adjoint(self, chunk: Any, frame: Frame, bars: list[Any]) -> None:
-        """Adjoint of `collide`; `bars` of impulse, pose, twist and traits."""
-        kernels = collision_kernels(chunk.constants.types)
-        self._over_points(chunk, frame, kernels.walls_adjoint, kernels.pair_adjoint, bars)
+    def count(self, chunk: Any, frame: Frame) -> None:
+        """How many points of each body touch something."""
+        c, kernels = chunk.constants, touching_kernels(chunk.constants.types)
+        self.crowd.zero_()
+        for i, points in self._points_of_free():
+            inputs = [*points, len(self.touches), frame.pose, c.size, self.crowd]
+            chunk.launch(kernels.walls, self.points[i].size, inputs)
+        for i, o, _mode in self._pairs_with_points():
+            inputs = [*self._points(i), self.touches[o], self.values, frame.pose, self.crowd]
+            chunk.launch(kernels.pair, self.points[i].size, inputs)
 
-    def _over_points(
-        self, chunk: Any, frame: Frame, walls: Any, pair: Any, last: list[Any]
-    ) -> None:
-        c, rigids = chunk.constants, len(self.touches)
-        bodies = [frame.pose, frame.twist, self.traits]
-        for i in (i for i in range(rigids) if self.free[i]):
-            points = [self.points[i], self.points[i].size, i]
-            inputs = [*points, rigids, *bodies, c.size, c.modes, c.friction, c.dt, *last]
-            chunk.launch(walls, self.points[i].size, inputs)
-            for o in range(rigids):
-                if o != i:
-                    inputs = [*points, self.touches[o], self.values, *bodies, c.dt, *last]
-                    chunk.launch(pair, self.points[i].size, inputs)
+    def collide(self, chunk: Any, frame: Frame, kernels: Any, last: list[Any]) -> None:
+        """Let free bodies meet the walls and every other body.
+
+        Args:
+            chunk: whose environments.
+            frame: the poses before the substep.
+            kernels: `collision_kernels`, or their adjoints.
+            last: what the kernels write: impulses, or adjoints of impulse, pose, twist and traits.
+        """
+        c = chunk.constants
+        bodies = [frame.pose, self.fallen, self.traits, self.crowd]
+        for i, points in self._points_of_free():
+            modes = self.wall_modes[i]
+            inputs = [*points, len(self.touches), *bodies, c.size, modes, c.friction, c.dt, *last]
+            chunk.launch(kernels.walls, self.points[i].size, inputs)
+        for i, o, mode in self._pairs_with_points():
+            inputs = [*self._points(i), self.touches[o], mode, self.values, *bodies, c.dt, *last]
+            chunk.launch(kernels.pair, self.points[i].size, inputs)
+
+    def _points(self, i: int) -> list[Any]:
+        return [self.points[i], self.points[i].size, i]
+
+    def _points_of_free(self) -> list[tuple[int, list[Any]]]:
+        return [(i, self._points(i)) for i, free in enumerate(self.free) if free]
+
+    def _pairs_with_points(self) -> list[tuple[int, int, int]]:
+        return [pair for pair in self.pairs if self.points[pair[0]].size]
 
     def move(self, chunk: Any, source: Frame, target: Frame) -> None:
         """Poses and twists after the substep."""
@@ -211,7 +187,9 @@ class RigidAdjoint:
         total_bar: adjoint of each body's impulse over the step, given by the caller.
         impulse_bar: adjoint of the impulse of a substep.
         predicted_bar: adjoint of the twists that contact acts with.
+        start_bar: adjoint of the twists that meet material.
         multiplier: λ of `coupling_adjoint.py`.
+        struck_bar: adjoint of the impulse of walls and other bodies.
     """
 
     forward: RigidLaunches
@@ -219,14 +197,17 @@ class RigidAdjoint:
     impulse_bar: Any
     traits_bar: Any
     predicted_bar: Any
+    start_bar: Any
     multiplier: Any
+    struck_bar: Any
 
     def kernels(self, types: Types) -> list[Any]:
         """Every kernel of the backward step, to load before capture."""
-        coupling, collision = coupling_adjoint_kernels(types), collision_kernels(types)
-        kernels = [contact_adjoint_kernel(types), coupling.predict, motion_kernels(types).adjoint]
+        coupling, motion = coupling_adjoint_kernels(types), motion_kernels(types)
+        kernels = [contact_adjoint_kernel(types), coupling.predict]
+        kernels += [motion.begin_adjoint, motion.adjoint]
         if any(self.forward.free):
-            kernels += [coupling.weigh, collision.walls_adjoint, collision.pair_adjoint]
+            kernels += [coupling.weigh, *vars(collision_adjoint_kernels(types)).values()]
         return kernels
 
     def move(self, chunk: Any, source: Frame, bar: Frame) -> None:
@@ -243,18 +224,19 @@ class RigidAdjoint:
         """Adjoint of `RigidLaunches.act`, last body first."""
         c, forward = chunk.constants, self.forward
         coupling, rigids = coupling_adjoint_kernels(c.types), len(forward.touches)
-        bars = [bar.pose, bar.twist, self.traits_bar]
-        forward.collide_adjoint(chunk, frame, [self.impulse_bar, *bars])
+        bodies = [frame.pose, forward.start, forward.traits]
+        bars = [bar.pose, self.start_bar, self.traits_bar]
         self.predicted_bar.zero_()
+        self.start_bar.zero_()
         for i in reversed(range(rigids)):
             where = forward.where(chunk, forward.touches[i])
             forward.launch(
                 chunk,
                 contact_adjoint_kernel(c.types),
                 i,
-                [*where, frame.pose, forward.predicted, forward.traits, c.modes, c.friction]
-                + [forward.before[i], self.impulse_bar, grid_bar, bar.pose]
-                + [self.predicted_bar, self.traits_bar, chunk.grid],
+                [*where, frame.pose, forward.start, forward.predicted, forward.traits]
+                + [c.modes, c.friction, forward.before[i], self.impulse_bar, grid_bar, bar.pose]
+                + [self.start_bar, self.predicted_bar, self.traits_bar, chunk.grid],
             )
             chunk.launch(
                 coupling.predict,
@@ -267,7 +249,21 @@ class RigidAdjoint:
                     chunk,
                     coupling.weigh,
                     i,
-                    [*where, frame.pose, frame.twist, forward.traits, c.gravity_dt]
-                    + [forward.before[i], self.multiplier, forward.change]
+                    [*where, *bodies, forward.before[i], self.multiplier, forward.change]
                     + [chunk.grid, grid_bar, *bars],
                 )
+        self.begin(chunk, frame, bar)
+
+    def begin(self, chunk: Any, frame: Frame, bar: Frame) -> None:
+        """Adjoint of `RigidLaunches.begin`."""
+        c, forward = chunk.constants, self.forward
+        bars = [bar.pose, bar.twist, self.traits_bar]
+        chunk.launch(
+            motion_kernels(c.types).begin_adjoint,
+            len(forward.touches),
+            [frame.pose, forward.traits, forward.struck, self.start_bar, self.impulse_bar]
+            + [*bars, self.struck_bar],
+        )
+        if any(forward.free):
+            kernels = collision_adjoint_kernels(c.types)
+            forward.collide(chunk, frame, kernels, [self.struck_bar, *bars])

@@ -57,6 +57,16 @@ class Wall:
         return MODES.index(self.mode)
 
 
+def meeting_mode(one: Wall, other: Wall) -> int:
+    """Code of the mode that holds where two surfaces meet.
+
+    Sticky where either is sticky (what touches does not slide); else slip where either is slip (no
+    friction); else separating, with friction. None of them pulls two rigid surfaces together.
+    """
+    modes = {one.mode, other.mode}
+    return next(MODES.index(mode) for mode in MODES if mode in modes)
+
+
 @lru_cache(maxsize=None)
 def response_function(types: Types, module: str) -> Any:
     """Warp function (v, n, mode, friction): velocity against a wall at rest with normal n."""

@@ -8,7 +8,7 @@ import pytest
 
 from simenv import mpm
 from simenv.mpm.collision import STIFFNESS
-from simenv.mpm.rigid_schedule import FINENESS
+from simenv.mpm.rigid import FINENESS
 from tests.mpm import scenes, solids
 
 DT = 1e-4
