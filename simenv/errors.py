@@ -32,7 +32,7 @@ class ShapeError(SimenvError, ValueError):
 
 
 class InvalidActionError(SimenvError, ValueError):
-    """An action holds NaN or infinity; the message gives its index."""
+    """An action, or a tool's command, holds NaN or infinity; the message says where."""
 
 
 class DeviceError(SimenvError, RuntimeError):

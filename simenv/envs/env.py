@@ -74,7 +74,7 @@ class Env(gymnasium.Env[Array, Array], EzPickle):
             raise gymnasium.error.ResetNeeded("call reset() before step()")
         batch = self._episodes.parse(action, single=True)
         require_finite(batch)
-        outcome = self._episodes.step(batch)
+        outcome = self._episodes.step(batch, strict=True)
         info: dict[str, Any] = {
             "success": bool(outcome.success[0]),
             "clipped": int(outcome.clipped[0]),

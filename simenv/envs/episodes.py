@@ -73,13 +73,20 @@ class Episodes:
             self.action = self.action.index_fill(0, rows, 0.0)
 
     @torch.no_grad()
-    def step(self, action: Tensor) -> Outcome:
-        """Advance every episode; (N, A) actions, non-finite rows leave theirs as it is."""
+    def step(self, action: Tensor, strict: bool = False) -> Outcome:
+        """Advance every episode; (N, A) actions, non-finite rows leave theirs as it is.
+
+        Raises:
+            InvalidActionError: with `strict`, a tool is commanded a velocity that is not finite.
+        """
         assert self.state is not None
         bad = ~torch.isfinite(action).all(dim=1)
         clean = torch.where(bad[:, None], torch.zeros_like(action), action)
         before = self.state
-        after = self.functional.transition(before, clean)
+        control = self.functional.control(before, clean)
+        if strict:
+            self.functional.simulator.check_commands(control)
+        after = self.functional.simulator.step(before, control)
         broken = bad | after.failed
         codes = torch.where(bad, torch.zeros_like(after.fault), after.fault)
         self.state = before.replace(fault=codes).where(bad, after) if bool(bad.any()) else after

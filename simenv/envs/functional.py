@@ -11,7 +11,7 @@ from torch import Tensor
 
 from simenv.envs.task import Task, load_task
 from simenv.errors import expect_shape
-from simenv.mpm import State
+from simenv.mpm import Control, State
 from simenv.mpm.parameters import Overrides
 from simenv.registry import find
 
@@ -78,8 +78,11 @@ class Functional:
         Raises:
             ShapeError: a wrong shape.
         """
-        control = self.task.control(state, self._action(action))
-        return self.simulator.step(state, control, parameters)
+        return self.simulator.step(state, self.control(state, action), parameters)
+
+    def control(self, state: State, action: Tensor) -> Control:
+        """What an action (N, A) makes muscles and tools do."""
+        return self.task.control(state, self._action(action))
 
     def observation(self, state: State) -> Tensor:
         """(N, O)."""

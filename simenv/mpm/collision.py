@@ -1,8 +1,8 @@
 """Free rigid bodies against walls, tools and each other, point by point.
 
 Bodies meet with the balls of their shapes' `contact_points`: each ball of one against the walls and
-against the other's distance field, and the other way about. A ball that overlaps by −gap receives in
-a substep the impulse
+against the other's distance field, and the other way about. A ball that overlaps by −gap receives
+in a substep the impulse
 
     j_n = m · max(0, −κ gap/Δt − δ v_n),   j_t = −v_t · min(τ m_t, μ j_n/|v_t|),
 
@@ -14,13 +14,13 @@ The effective masses along and across the normal are
 with c the compliance of a body at the point and K how many points of it touch anything in this
 substep (`touching.py`). A body lent to K points in K equal parts takes from all of them together
 what it would take from one that held it as a whole, however many there are and whichever body they
-belong to, and no sum of impulses overshoots (mass splitting: Tonge, Benevolenski and Voroshilov, ACM
-TOG 31(4), 2012, sec. 3).
+belong to, and no sum of impulses overshoots (mass splitting: Tonge, Benevolenski and Voroshilov,
+ACM TOG 31(4), 2012, sec. 3).
 
-Restitution is at most κ/s, s the share of 1 that the points take of a velocity in one substep (1 for
-a ball, 0.4 for the face of a cube). At rest a body sinks in by (1/s − δ) g Δt²/κ and, on a slope that
-friction holds, creeps at some g Δt. Which surface counts where two meet, `walls.meeting_mode` says; μ is the larger
-one of both.
+Restitution is at most κ/s, s the share of 1 that the points take of a velocity in one substep (1
+for a ball, 0.4 for the face of a cube). At rest a body sinks in by (1/s − δ) g Δt²/κ and, on a
+slope that friction holds, creeps at some g Δt. Which surface counts where two meet,
+`walls.meeting_mode` says; μ is the larger one of both.
 """
 
 from functools import lru_cache
@@ -35,8 +35,8 @@ from simenv.mpm.types import Types
 from simenv.mpm.walls import SEPARATING, SLIP
 
 STIFFNESS, DAMPING, GRIP = 0.02, 0.9, 0.75
-"""κ, δ and τ [-]. Any δ and τ up to 1 are stable; a little less than 1 damps a body that turns as it
-is pushed, and keeps a ball at rest in touch."""
+"""κ, δ and τ [-]. Any δ and τ up to 1 are stable; a little less than 1 damps a body that turns as
+it is pushed, and keeps a ball at rest in touch."""
 SLOWEST = 1.0e-10
 """Sliding [m/s] below which friction fades out, so that its gradient is finite at rest."""
 
@@ -54,9 +54,7 @@ def push_functions(types: Types, module: str) -> SimpleNamespace:
     Pose, Twist, Traits = types.pose, types.twist, types.traits
     Modes, Frictions = wp.types.vector(2 * d, wp.int32), wp.types.vector(2 * d, T)
     at = pose_functions(types, module)
-    kappa, delta, tau, tiny = (
-        wp.constant(T(c)) for c in (STIFFNESS, DAMPING, GRIP, SLOWEST**2)
-    )
+    kappa, delta, tau, tiny = (wp.constant(T(c)) for c in (STIFFNESS, DAMPING, GRIP, SLOWEST**2))
 
     @wp.func(module=module)
     def arm(pose: Pose, point: node):

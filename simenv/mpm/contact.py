@@ -1,16 +1,17 @@
 """Rigid tools and bodies acting on grid nodes, and the impulses that they receive.
 
-A node at x in reach of a body, with the velocity u = v_b + ω × (x − p) of the body's point there, gets
+A node at x in reach of a body, with the velocity u = v_b + ω × (x − p) of the body's point there,
+gets
 
     v̂ = v − s N (v − û)
 
 with û the velocity of that point after the substep and v − N v the response of `walls.py` to a
 velocity v: N, taken at v − u, is n nᵀ where material slides, with a part across the normal where it
-rubs, the identity where it sticks, and zero where it leaves. The softness s is 1 inside the body and
-falls off as e^{−kφ} outside of it (Huang et al., PlasticineLab, ICLR 2021, sec. 3.1; hard for k = 0).
-The body gets the impulse m (v − v̂) at x, so momentum is exchanged exactly. A tool keeps its velocity,
-û = u, and N (v − u) is what a wall would take. A free body's û is what `coupling.py` predicts with
-the same N: it comes out as predicted.
+rubs, the identity where it sticks, and zero where it leaves. The softness s is 1 inside the body
+and falls off as e^{−kφ} outside of it (Huang et al., PlasticineLab, ICLR 2021, sec. 3.1; hard for k
+= 0). The body gets the impulse m (v − v̂) at x, so momentum is exchanged exactly. A tool keeps its
+velocity, û = u, and N (v − u) is what a wall would take. A free body's û is what `coupling.py`
+predicts with the same N: it comes out as predicted.
 
 Each body is a launch of its own over a window of nodes around it, in the order of the scene.
 """

@@ -13,11 +13,16 @@ from typing import Any
 import numpy as np
 import warp as wp
 
+from simenv.errors import ConfigurationError
 from simenv.mpm.shapes import Array, Shape
 from simenv.mpm.types import Types
 
 FAR = 1.0e30
 """Distance [m] reported beyond the lattice."""
+MOST_VALUES = 2**24
+"""Lattice points of a shape, at most: 128 MB in double precision."""
+KEPT = 8
+"""Fields kept for scenes that are built again: sampling a fine mesh takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +43,66 @@ class DistanceField:
     def of(cls, shape: Shape, centre: Array, spacing: float, margin: float) -> "DistanceField":
         """Sample a shape in the frame that has its origin at `centre`.
 
-        The lattice reaches `margin` [m] beyond the shape on all sides.
+        The lattice reaches `margin` [m] beyond the shape on all sides. The last few fields are kept
+        and handed out again, read-only.
+
+        Raises:
+            ConfigurationError: the lattice is too large.
         """
-        lower, upper = shape.bounds
+        where = tuple(float(c) for c in centre)
+        return _kept(_Key(shape), where, float(spacing), float(margin))
+
+    @classmethod
+    def sampled(cls, shape: Shape, centre: Array, spacing: float, margin: float) -> "DistanceField":
+        """As `of`, anew."""
+        lower, upper = shape.finite_bounds
         # Two points beyond the margin: the splines of a position need one on either side.
         first = np.floor((lower - margin) / spacing) - 2
         last = np.ceil((upper + margin) / spacing) + 2
+        _check_size(shape, last - first + 1, spacing, margin)
         axes = [spacing * np.arange(a, b + 1) for a, b in zip(first, last, strict=True)]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-        return cls(shape.sdf(points), spacing * first - centre, spacing)
+        values = shape.sdf(points)
+        values.flags.writeable = False
+        return cls(values, spacing * first - centre, spacing)
+
+
+@dataclass(frozen=True, eq=False)
+class _Key:
+    """A shape as a key: equal if the shapes are, or, where they cannot be hashed, the same."""
+
+    shape: Shape
+
+    def __hash__(self) -> int:
+        try:
+            return hash(self.shape)
+        except TypeError:
+            return id(self.shape)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Key):
+            return NotImplemented
+        if self.shape is other.shape:
+            return True
+        try:
+            return hash(self.shape) == hash(other.shape) and bool(self.shape == other.shape)
+        except TypeError:
+            return False
+
+
+@lru_cache(maxsize=KEPT)
+def _kept(key: _Key, centre: tuple[float, ...], spacing: float, margin: float) -> DistanceField:
+    return DistanceField.sampled(key.shape, np.array(centre), spacing, margin)
+
+
+def _check_size(shape: Shape, counts: Array, spacing: float, margin: float) -> None:
+    if np.prod(counts) > MOST_VALUES:
+        raise ConfigurationError(
+            f"the distance field of {shape} needs {np.prod(counts):.4g} numbers, more than "
+            f"{MOST_VALUES}: points {spacing:.4g} m apart up to {margin:.4g} m beyond it; use a "
+            "coarser grid, a smaller shape (a HalfSpace for a floor), a larger softness k, which "
+            "reaches 4.6/k, or smaller balls against it"
+        )
 
 
 _SAMPLE = """

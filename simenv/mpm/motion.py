@@ -4,8 +4,8 @@ Symplectic Euler: velocities first, from gravity and the impulses of the substep
 body keeps its angular momentum to rounding (see `pose.py`).
 
 A substep asks for velocities three times: `fall` gives those after gravity, with which bodies meet
-walls and each other, `begin` those after these collisions, with which they meet material, and `move`
-those after everything.
+walls and each other, `begin` those after these collisions, with which they meet material, and
+`move` those after everything.
 """
 
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import Any
 import warp as wp
 
 from simenv.mpm.pose import pose_functions
-from simenv.mpm.transfer import NOT_A_NUMBER
+from simenv.mpm.transfer import LEFT_DOMAIN, NOT_A_NUMBER
 from simenv.mpm.types import Types
 
 
@@ -140,7 +140,7 @@ def _begin_adjoint(types: Types) -> Any:
 
 def _move(types: Types) -> Any:
     T, vec, Pose, Twist, Traits = types.scalar, types.vec, types.pose, types.twist, types.traits
-    module = f"simenv_mpm_motion_{types.tag}"
+    d, module = types.dim, f"simenv_mpm_motion_{types.tag}"
     at, part = pose_functions(types, module), _halves(types, module)
 
     @wp.kernel(module=module, enable_backward=False)
@@ -151,6 +151,7 @@ def _move(types: Types) -> Any:
         traits: wp.array(dtype=Traits),
         gravity_dt: vec,
         dt: T,
+        size: vec,
         rigids: int,
         pose_out: wp.array(dtype=Pose),
         twist_out: wp.array(dtype=Twist),
@@ -163,6 +164,10 @@ def _move(types: Types) -> Any:
         total[i] = total[i] + impulse[i]
         if not wp.isfinite(wp.length_sq(motion)):
             wp.atomic_or(fault, i // rigids, NOT_A_NUMBER)
+        elif traits[i][1] > T(0.0):
+            for a in range(d):
+                if motion[a] < T(0.0) or motion[a] > size[a]:
+                    wp.atomic_or(fault, i // rigids, LEFT_DOMAIN)
         pose_out[i] = part.pose_of(motion)
         twist_out[i] = part.twist_of(motion)
 

@@ -11,14 +11,13 @@ import numpy as np
 from simenv.errors import ConfigurationError
 from simenv.mpm.contact import FAINT
 from simenv.mpm.distance import DistanceField
-from simenv.mpm.shapes import Array, HalfSpace, Shape
+from simenv.mpm.shapes import Array, Placed, Shape
 from simenv.mpm.shapes.frames import rotation_matrix
+from simenv.mpm.thickness import least_thickness, thickness
 from simenv.mpm.walls import Wall
 
 FINENESS = 2
 """Points of a distance field per grid cell and axis."""
-PROBES = 2048
-"""Points inside a shape at which its thickness is probed: the deepest is within a per cent."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,11 @@ class Rigid:
         return self.shape.radius_about(self.centre)
 
     @property
+    def flat(self) -> bool:
+        """Whether it is a half-space, of which no lattice of distances is needed."""
+        return _plane_point(self.shape) is not None
+
+    @property
     def mass(self) -> float:
         """Mass [kg]; zero for a tool, which nothing moves."""
         return 0.0 if self.density is None else self.density * self.shape.volume
@@ -77,8 +81,14 @@ class Rigid:
         return self.density * self.shape.mass_properties()[2]
 
     def check_within(self, size: Array) -> None:
-        """Raise ConfigurationError if the whole body lies outside a domain of edges `size`."""
+        """Raise ConfigurationError for a body that does not belong in a domain of edges `size`.
+
+        A tool may reach beyond it, but must not be outside as a whole; a free body, which walls
+        would throw in, must be inside as a whole.
+        """
         d = self.shape.dim
+        if self.free:
+            self._check_inside(size)
         nearest = np.clip(self.pose[:d], 0.0, size)
         if np.linalg.norm(self.pose[:d] - nearest) > self.radius:
             raise ConfigurationError(
@@ -86,16 +96,32 @@ class Rigid:
                 f"{self.radius:.4g} m, outside the domain 0 to {tuple(size.tolist())}; move it"
             )
 
+    def _check_inside(self, size: Array) -> None:
+        d, turn = self.shape.dim, self.pose[self.shape.dim :]
+        orientation = float(turn[0]) if d == 2 else tuple(turn)
+        origin = self.pose[:d] - rotation_matrix(orientation, d) @ self.centre
+        lower, upper = Placed(self.shape, tuple(origin), orientation).bounds
+        beyond = np.maximum(-lower, upper - size)
+        if np.any(beyond > 1e-6 * size.max()):
+            axis = int(np.argmax(beyond))
+            raise ConfigurationError(
+                f"free body {self.name!r} reaches {beyond[axis]:.4g} m beyond the domain's wall "
+                f"along {'xyz'[axis]}: it spans {tuple(lower.tolist())} to {tuple(upper.tolist())} "
+                f"[m] in 0 to {tuple(size.tolist())}; move it in, or enlarge the domain"
+            )
+
     def check_thickness(self, dx: float) -> None:
         """Raise ConfigurationError if hard contact can slip between the nodes of a grid."""
-        if self.softness > 0 or isinstance(self.shape, HalfSpace):
+        if self.softness > 0 or self.flat:
             return
-        depth = -float(self.shape.sdf(self.shape.sample(PROBES)).min())
-        if 2 * depth < 0.98 * dx:
+        thick = thickness(self.shape)
+        least = least_thickness(self.shape, self.surface.mode == "separating", dx)
+        # Probing misses the middle by up to a per cent.
+        if thick < 0.98 * least:
             raise ConfigurationError(
-                f"{self.name!r} is about {2 * depth:.4g} m thick, thinner than the grid's cells of "
-                f"{dx:.4g} m: material would pass through it; make it thicker, refine the grid, "
-                f"or give it softness (about {1 / dx:.0f} 1/m)"
+                f"{self.name!r} is about {thick:.4g} m thick, but must be {least:.4g} m on cells of "
+                f"{dx:.4g} m: material would pass through it; make it thicker, refine the grid, or "
+                f"give it softness (about {1 / dx:.0f} 1/m)"
             )
 
     def field(self, dx: float, ball: float) -> DistanceField | None:
@@ -104,7 +130,7 @@ class Rigid:
         The lattice reaches as far as contact does: `reach` for nodes, and the radius `ball` [m] of
         the largest ball with which another body meets this one.
         """
-        if isinstance(self.shape, HalfSpace):
+        if self.flat:
             return None
         spacing = dx / FINENESS
         margin = max(self.reach(dx), ball) + spacing
@@ -150,10 +176,17 @@ def make_rigid(
     )
 
 
+def _plane_point(shape: Shape) -> Array | None:
+    """A point of the boundary of a half-space, however it is placed; None of any other shape."""
+    if not math.isinf(shape.radius_about(np.zeros(shape.dim))):
+        return None
+    first, *others = shape.primitives()
+    return None if others else first.position
+
+
 def _centroid(shape: Shape) -> Array:
-    if isinstance(shape, HalfSpace):
-        return np.asarray(shape.point, dtype=np.float64)
-    return shape.mass_properties()[1]
+    point = _plane_point(shape)
+    return shape.mass_properties()[1] if point is None else point
 
 
 def _centre(shape: Shape, density: float | None, position: Sequence[float] | None) -> Array:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import warp as wp
 
-from simenv.errors import ConfigurationError
 from simenv.mpm.contact import touch_type
 from simenv.mpm.distance import DistanceField
 from simenv.mpm.rigid import Rigid

@@ -162,7 +162,7 @@ class RigidLaunches:
             motion_kernels(c.types).move,
             len(self.touches),
             [source.pose, source.twist, self.impulse, self.traits, c.gravity_dt, c.dt]
-            + [len(self.touches), target.pose, target.twist, self.total, chunk.fault],
+            + [c.size, len(self.touches), target.pose, target.twist, self.total, chunk.fault],
         )
 
     def where(self, chunk: Any, touch: Any) -> list[Any]:

@@ -10,7 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simenv.errors import ConfigurationError, ShapeError, expect_shape, require_count
+from simenv.errors import (
+    ConfigurationError,
+    InvalidActionError,
+    ShapeError,
+    expect_shape,
+    require_count,
+)
 from simenv.mpm.autograd import StepFunction
 from simenv.mpm.buffers import Buffers
 from simenv.mpm.device import resolve_device
@@ -24,7 +30,7 @@ from simenv.mpm.scene import Scene
 from simenv.mpm.sorting import AsGiven, CellOrder, pays
 from simenv.mpm.state import Control, State
 from simenv.mpm.traits import TraitPacker
-from simenv.mpm.transfer import NOT_A_NUMBER
+from simenv.mpm.transfer import BAD_COMMAND, NOT_A_NUMBER
 from simenv.mpm.types import TORCH_DTYPES, warp_types
 
 
@@ -154,10 +160,26 @@ class Simulator:
         loads = self._buffers.rest_volume, mass, traits, *packed, *weights
         *end, impulse, fault = StepFunction.apply(self, *start, twist, *loads)
         taken = (fault & NOT_A_NUMBER) == 0
+        fault = fault | self._bad_commands(control)
         changes = dict(zip(NAMES, end, strict=True))
         # A step that was undone leaves the twist as it was before the command.
         changes["twist"] = torch.where(taken[:, None, None], changes["twist"], state.twist)
         return State(**changes, impulse=impulse, time=state.time + taken, fault=fault)
+
+    def check_commands(self, control: Control) -> None:
+        """Raise `InvalidActionError` if any tool is commanded a velocity that is not finite.
+
+        `step` itself does not raise: it flags the environments concerned and leaves them as they
+        are (`State.fault`), so that the others go on.
+        """
+        if control.tools is None or not bool((bad := ~torch.isfinite(control.tools)).any()):
+            return
+        env, tool, i = torch.nonzero(bad)[0].tolist()
+        name = self.scene.tools[tool].name
+        raise InvalidActionError(
+            f"tool {name!r} of environment {env} is commanded {float(control.tools[env, tool, i])} "
+            f"as component {i} of its velocity; commands must be finite [m/s, rad/s]"
+        )
 
     @property
     def kept_bytes(self) -> int:
@@ -256,6 +278,13 @@ class Simulator:
             return twist.index_copy(1, tools, twist.new_zeros(shape))
         expect_shape("control.tools", control.tools.shape, shape)
         return twist.index_copy(1, tools, control.tools.to(twist))
+
+    def _bad_commands(self, control: Control | None) -> Tensor | int:
+        """Fault bits (N,) of environments with a tool commanded what is not finite."""
+        if control is None or control.tools is None:
+            return 0
+        bad = ~torch.isfinite(control.tools.detach()).flatten(1).all(dim=1)
+        return BAD_COMMAND * bad.to(device=self.device, dtype=torch.int32)
 
     def _sorted_by_kind(self, parameters: Overrides) -> tuple[Overrides, Overrides]:
         """Overrides of materials and of rigid bodies."""

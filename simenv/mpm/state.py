@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, fields, replace
 import torch
 from torch import Tensor
 
-from simenv.mpm.transfer import INVERTED, LEFT_GRID, NOT_A_NUMBER
+from simenv.mpm.transfer import BAD_COMMAND, INVERTED, LEFT_DOMAIN, LEFT_GRID, NOT_A_NUMBER
 
 FAULTS = {
     NOT_A_NUMBER: "non-finite state (last good state kept)",
     LEFT_GRID: "particle left the grid (clamped at its edge)",
     INVERTED: "deformation gradient with det F <= 0 (bounded in the stress)",
+    BAD_COMMAND: "non-finite tool command (step not taken)",
+    LEFT_DOMAIN: "free rigid body left the domain",
 }
 
 NONE = torch.empty(0)

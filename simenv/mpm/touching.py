@@ -1,7 +1,7 @@
 """How many contact points of each rigid body touch something in this substep.
 
-Impulses at points are computed side by side, each as if it were alone: `collision.py` divides a body
-among its points by this number.
+Impulses at points are computed side by side, each as if it were alone: `collision.py` divides a
+body among its points by this number.
 """
 
 from functools import lru_cache

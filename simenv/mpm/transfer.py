@@ -21,8 +21,11 @@ from simenv.mpm.types import Types
 NOT_A_NUMBER = 1
 LEFT_GRID = 2
 INVERTED = 4
+BAD_COMMAND = 8
+LEFT_DOMAIN = 16
 """Bits of the per-environment fault code: non-finite state, particle clamped at the grid's edge,
-deformation gradient with a determinant at or below zero."""
+deformation gradient with a determinant at or below zero, non-finite command of a tool, free rigid
+body with its centre of mass beyond a wall."""
 
 
 @lru_cache(maxsize=None)
