@@ -119,9 +119,9 @@ class Rigid:
         # Probing misses the middle by up to a per cent.
         if thick < 0.98 * least:
             raise ConfigurationError(
-                f"{self.name!r} is about {thick:.4g} m thick, but must be {least:.4g} m on cells of "
-                f"{dx:.4g} m: material would pass through it; make it thicker, refine the grid, or "
-                f"give it softness (about {1 / dx:.0f} 1/m)"
+                f"{self.name!r} is about {thick:.4g} m thick, but must be {least:.4g} m on cells "
+                f"of {dx:.4g} m: material would pass through it; make it thicker, refine the "
+                f"grid, or give it softness (about {1 / dx:.0f} 1/m)"
             )
 
     def field(self, dx: float, ball: float) -> DistanceField | None:

@@ -43,11 +43,7 @@ class TraitPacker:
         values: dict[str, Any] = {"friction": rigid.surface.friction}
         if rigid.free:
             values["density"] = rigid.density
-        unknown = set(overrides) - set(values)
-        if unknown:
-            raise ConfigurationError(
-                f"body {rigid.name!r} has no parameter {sorted(unknown)}; it has {sorted(values)}"
-            )
+        self._check_names(rigid, set(overrides), set(values))
         columns = {
             name: self._column(rigid, name, v) for name, v in {**values, **overrides}.items()
         }
@@ -62,6 +58,15 @@ class TraitPacker:
         moments = density * unit.reshape(1, -1)
         inverse = torch.linalg.inv(unit).reshape(1, -1) / density
         return torch.cat([friction, mass, 1 / mass, moments, inverse], dim=1)
+
+    def _check_names(self, rigid: Rigid, given: set[str], known: set[str]) -> None:
+        if rigid.surface.mode != "separating":
+            known = known - {"friction"}
+        if unknown := given - known:
+            raise ConfigurationError(
+                f"{rigid.name!r}, a {rigid.surface.mode} {'body' if rigid.free else 'tool'}, has "
+                f"no parameter {sorted(unknown)}; it has {sorted(known)}"
+            )
 
     def _column(self, rigid: Rigid, name: str, value: Any) -> Tensor:
         column = torch.as_tensor(value, **self._like)
