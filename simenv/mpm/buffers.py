@@ -10,6 +10,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from simenv.mpm.collision import ROUNDS
 from simenv.mpm.fields import Frames, view
 from simenv.mpm.memory import copy_into
 from simenv.mpm.parameters import Group
@@ -113,9 +114,9 @@ class Buffers:
         return torch.tensor(volumes, dtype=TORCH_DTYPES[self.types.dtype], device=self.device)
 
 
-TWISTS = ("fallen", "struck", "start", "push", "change", "predicted", "impulse")
+TWISTS = ("push", "change", "predicted", "impulse")
 """Arrays of `RigidLaunches` that hold a twist or an impulse for every body."""
-ADJOINT_TWISTS = ("impulse_bar", "predicted_bar", "start_bar", "multiplier", "struck_bar")
+ADJOINT_TWISTS = ("impulse_bar", "predicted_bar", "start_bar", "multiplier")
 """The same of `RigidAdjoint`."""
 
 
@@ -138,6 +139,9 @@ class RigidBuffers:
         self.matrix = forward.zeros(n, r, k, k)
         self.crowd = forward.zeros(n, r)
         self.twists = {name: forward.zeros(n, r, k) for name in TWISTS}
+        rounds = ROUNDS if any(rigid.free for rigid in scene.rigids) else 1
+        self.round_twists = [forward.zeros(n, r, k) for _ in range(rounds + 1)]
+        self.struck = [forward.zeros(n, r, k) for _ in range(rounds)]
         self.before = [forward.zeros(n, math.prod(window), 4) for window in self.windows]
 
     def launches(self, envs: slice) -> RigidLaunches:
@@ -153,6 +157,8 @@ class RigidBuffers:
             points=[view(points, t.node) for points in self.points],
             traits=view(forward.traits[envs], t.traits),
             crowd=view(self.crowd[envs], t.scalar),
+            twists=[view(twist[envs], t.twist) for twist in self.round_twists],
+            struck=[view(struck[envs], t.twist) for struck in self.struck],
             matrix=view(self.matrix[envs], t.coupling),
             **{name: view(twist[envs], t.twist) for name, twist in self.twists.items()},
             total=view(forward.impulse[envs], t.twist),

@@ -17,10 +17,12 @@ what it would take from one that held it as a whole, however many there are and 
 belong to, and no sum of impulses overshoots (mass splitting: Tonge, Benevolenski and Voroshilov,
 ACM TOG 31(4), 2012, sec. 3).
 
-Restitution is at most κ/s, s the share of 1 that the points take of a velocity in one substep (1
-for a ball, 0.4 for the face of a cube). At rest a body sinks in by (1/s − δ) g Δt²/κ and, on a
-slope that friction holds, creeps at some g Δt. Which surface counts where two meet,
-`walls.meeting_mode` says; μ is the larger one of both.
+One round of this takes a share s of the velocity that it should take (0.9 for a ball, 0.3 for the
+face of a cube), so there are several in a substep, each with the velocities of the one before: the
+points stay, twists and impulses go on. What is left is small. Restitution is about κ; at rest a
+body sinks in by less than g Δt²/κ, and on a slope that friction holds it creeps slower than g Δt. A
+light body bears a heavy one up to a ratio of some hundred in mass, sinking in as much deeper. Which
+surface counts where two meet, `walls.meeting_mode` says; μ is the larger one of both.
 """
 
 from functools import lru_cache
@@ -37,6 +39,8 @@ from simenv.mpm.walls import SEPARATING, SLIP
 STIFFNESS, DAMPING, GRIP = 0.02, 0.9, 0.75
 """κ, δ and τ [-]. Any δ and τ up to 1 are stable; a little less than 1 damps a body that turns as
 it is pushed, and keeps a ball at rest in touch."""
+ROUNDS = 8
+"""How often bodies meet in a substep, each time with the velocities that the time before left."""
 SLOWEST = 1.0e-10
 """Sliding [m/s] below which friction fades out, so that its gradient is finite at rest."""
 

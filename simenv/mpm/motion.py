@@ -3,9 +3,9 @@
 Symplectic Euler: velocities first, from gravity and the impulses of the substep, then poses. A free
 body keeps its angular momentum to rounding (see `pose.py`).
 
-A substep asks for velocities three times: `fall` gives those after gravity, with which bodies meet
-walls and each other, `begin` those after these collisions, with which they meet material, and
-`move` those after everything.
+`fall` gives the velocities after gravity, with which bodies meet walls and each other, `strike`
+those after the impulses of these collisions, with which they meet again (see `collision.py`) and,
+in the end, material, and `move` those after everything.
 """
 
 from functools import lru_cache
@@ -24,8 +24,8 @@ def motion_kernels(types: Types) -> SimpleNamespace:
     """Kernels of motion and adjoints; launch over environments x rigid bodies."""
     return SimpleNamespace(
         fall=_fall(types),
-        begin=_begin(types),
-        begin_adjoint=_begin_adjoint(types),
+        strike=_strike(types),
+        strike_adjoint=_strike_adjoint(types),
         move=_move(types),
         adjoint=_move_adjoint(types),
     )
@@ -82,60 +82,62 @@ def _fall(types: Types) -> Any:
     return fall
 
 
-def _begin(types: Types) -> Any:
+def _strike(types: Types) -> Any:
     Pose, Twist, Traits = types.pose, types.twist, types.traits
     module = f"simenv_mpm_motion_{types.tag}"
     at = pose_functions(types, module)
 
     @wp.kernel(module=module, enable_backward=False)
-    def begin(
+    def strike(
         pose: wp.array(dtype=Pose),
         fallen: wp.array(dtype=Twist),
         traits: wp.array(dtype=Traits),
         struck: wp.array(dtype=Twist),
-        start: wp.array(dtype=Twist),
-        impulse: wp.array(dtype=Twist),
+        twist: wp.array(dtype=Twist),
+        following: wp.array(dtype=Twist),
     ):
-        # The substep's impulse begins with the collisions'.
+        # Whatever strikes next adds to the same impulse.
         i = wp.tid()
-        start[i] = fallen[i] + at.answer(pose[i], traits[i], struck[i])
-        impulse[i] = struck[i]
+        twist[i] = fallen[i] + at.answer(pose[i], traits[i], struck[i])
+        following[i] = struck[i]
 
-    return begin
+    return strike
 
 
-def _begin_adjoint(types: Types) -> Any:
+def _strike_adjoint(types: Types) -> Any:
     Pose, Twist, Traits = types.pose, types.twist, types.traits
     module = f"simenv_mpm_motion_adjoint_{types.tag}"
     at = pose_functions(types, module)
 
     @wp.func(module=module)
-    def answered(pose: Pose, traits: Traits, J: Twist, start_bar: Twist):
-        return wp.dot(at.answer(pose, traits, J), start_bar)
+    def answered(pose: Pose, traits: Traits, J: Twist, twist_bar: Twist):
+        return wp.dot(at.answer(pose, traits, J), twist_bar)
 
     # enable_backward makes Warp generate the adjoints that wp.grad calls.
     @wp.kernel(module=module, enable_backward=True)
-    def begin_adjoint(
+    def strike_adjoint(
         pose: wp.array(dtype=Pose),
         traits: wp.array(dtype=Traits),
         struck: wp.array(dtype=Twist),
-        start_bar: wp.array(dtype=Twist),
-        impulse_bar: wp.array(dtype=Twist),
-        pose_bar: wp.array(dtype=Pose),
         twist_bar: wp.array(dtype=Twist),
-        traits_bar: wp.array(dtype=Traits),
         struck_bar: wp.array(dtype=Twist),
+        pose_bar: wp.array(dtype=Pose),
+        fallen_bar: wp.array(dtype=Twist),
+        traits_bar: wp.array(dtype=Traits),
     ):
+        # struck_bar goes from the adjoint of `following` to that of `struck`; twist_bar, used up,
+        # is zero for the twist of the round before.
         i = wp.tid()
         pose_part, traits_part, struck_part, _bar = wp.grad(answered)(
-            pose[i], traits[i], struck[i], start_bar[i]
+            pose[i], traits[i], struck[i], twist_bar[i]
         )
         pose_bar[i] = pose_bar[i] + pose_part
-        twist_bar[i] = twist_bar[i] + start_bar[i]
+        fallen_bar[i] = fallen_bar[i] + twist_bar[i]
         traits_bar[i] = traits_bar[i] + traits_part
-        struck_bar[i] = impulse_bar[i] + struck_part
+        struck_bar[i] = struck_bar[i] + struck_part
+        twist_bar[i] = Twist()
 
-    return begin_adjoint
+    return strike_adjoint
 
 
 def _move(types: Types) -> Any:

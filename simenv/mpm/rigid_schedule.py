@@ -36,11 +36,10 @@ class RigidLaunches:
         points: contact points of each body in its own frame, radius last.
         traits: friction, mass and inertia of every body.
         crowd: how many points of each body touch something (`touching.py`).
-        fallen: twist of each body after gravity.
-        struck: impulse that walls and other bodies give it.
-        start: twist after gravity and this impulse.
+        twists: twist of each body after gravity and 0, 1, … rounds of collisions.
+        struck: impulse from walls and other bodies after 1, 2, … rounds.
         matrix: how material resists each free body's motion in this substep (`coupling.py`).
-        push: what it gives a body that moves as `start` says.
+        push: what it gives a body that moves as the last of `twists` says.
         change: the change of twist that follows.
         predicted: twist of each body with that change, which contact acts with.
         impulse: what each body received in this substep so far.
@@ -57,9 +56,8 @@ class RigidLaunches:
     points: Sequence[Any]
     traits: Any
     crowd: Any
-    fallen: Any
-    struck: Any
-    start: Any
+    twists: Sequence[Any]
+    struck: Sequence[Any]
     matrix: Any
     push: Any
     change: Any
@@ -71,7 +69,8 @@ class RigidLaunches:
     def kernels(self, types: Types) -> list[Any]:
         """Every kernel of the forward step, to load before capture."""
         coupling, motion = coupling_kernels(types), motion_kernels(types)
-        kernels = [contact_kernel(types), coupling.predict, motion.fall, motion.begin, motion.move]
+        kernels = [contact_kernel(types), coupling.predict, motion.fall, motion.strike]
+        kernels += [motion.move]
         if any(self.free):
             touching, collision = touching_kernels(types), collision_kernels(types)
             kernels += [coupling.weigh, *vars(touching).values(), *vars(collision).values()]
@@ -82,9 +81,10 @@ class RigidLaunches:
         c = chunk.constants
         coupling, rigids = coupling_kernels(c.types), len(self.touches)
         self.begin(chunk, frame)
+        start = self.twists[-1]
         self.matrix.zero_()
         self.push.zero_()
-        bodies, sums = [frame.pose, self.start, self.traits], [self.matrix, self.push]
+        bodies, sums = [frame.pose, start, self.traits], [self.matrix, self.push]
         for i, touch in enumerate(self.touches):
             where = self.where(chunk, touch)
             if self.free[i]:
@@ -97,24 +97,23 @@ class RigidLaunches:
                 chunk,
                 contact_kernel(c.types),
                 i,
-                [*where, frame.pose, self.start, self.predicted, self.traits]
+                [*where, frame.pose, start, self.predicted, self.traits]
                 + [c.modes, c.friction, velocity, self.before[i], self.impulse],
             )
 
     def begin(self, chunk: Any, frame: Frame) -> None:
         """Twists after gravity and the impulses that bodies get from walls and each other."""
         c, kernels = chunk.constants, motion_kernels(chunk.constants.types)
-        rigids = len(self.touches)
-        chunk.launch(kernels.fall, rigids, [frame.twist, self.traits, c.gravity_dt, self.fallen])
-        self.struck.zero_()
+        rigids, fallen = len(self.touches), self.twists[0]
+        chunk.launch(kernels.fall, rigids, [frame.twist, self.traits, c.gravity_dt, fallen])
+        self.struck[0].zero_()
         if any(self.free):
             self.count(chunk, frame)
-            self.collide(chunk, frame, collision_kernels(c.types), [self.struck])
-        chunk.launch(
-            kernels.begin,
-            rigids,
-            [frame.pose, self.fallen, self.traits, self.struck, self.start, self.impulse],
-        )
+        for k, struck in enumerate(self.struck):
+            self.collide(chunk, frame, k, collision_kernels(c.types), [struck])
+            following = [*self.struck, self.impulse][k + 1]
+            inputs = [frame.pose, fallen, self.traits, struck, self.twists[k + 1], following]
+            chunk.launch(kernels.strike, rigids, inputs)
 
     def count(self, chunk: Any, frame: Frame) -> None:
         """How many points of each body touch something."""
@@ -127,17 +126,18 @@ class RigidLaunches:
             inputs = [*self._points(i), self.touches[o], self.values, frame.pose, self.crowd]
             chunk.launch(kernels.pair, self.points[i].size, inputs)
 
-    def collide(self, chunk: Any, frame: Frame, kernels: Any, last: list[Any]) -> None:
+    def collide(self, chunk: Any, frame: Frame, k: int, kernels: Any, last: list[Any]) -> None:
         """Let free bodies meet the walls and every other body.
 
         Args:
             chunk: whose environments.
             frame: the poses before the substep.
+            k: which round.
             kernels: `collision_kernels`, or their adjoints.
             last: what the kernels write: impulses, or adjoints of impulse, pose, twist and traits.
         """
         c = chunk.constants
-        bodies = [frame.pose, self.fallen, self.traits, self.crowd]
+        bodies = [frame.pose, self.twists[k], self.traits, self.crowd]
         for i, points in self._points_of_free():
             modes = self.wall_modes[i]
             inputs = [*points, len(self.touches), *bodies, c.size, modes, c.friction, c.dt, *last]
@@ -185,11 +185,10 @@ class RigidAdjoint:
 
     Attributes:
         total_bar: adjoint of each body's impulse over the step, given by the caller.
-        impulse_bar: adjoint of the impulse of a substep.
+        impulse_bar: adjoint of the impulse of a substep, then of its rounds of collisions.
         predicted_bar: adjoint of the twists that contact acts with.
-        start_bar: adjoint of the twists that meet material.
+        start_bar: adjoint of the twists that meet material, then of those of each round.
         multiplier: λ of `coupling_adjoint.py`.
-        struck_bar: adjoint of the impulse of walls and other bodies.
     """
 
     forward: RigidLaunches
@@ -199,13 +198,12 @@ class RigidAdjoint:
     predicted_bar: Any
     start_bar: Any
     multiplier: Any
-    struck_bar: Any
 
     def kernels(self, types: Types) -> list[Any]:
         """Every kernel of the backward step, to load before capture."""
         coupling, motion = coupling_adjoint_kernels(types), motion_kernels(types)
         kernels = [contact_adjoint_kernel(types), coupling.predict]
-        kernels += [motion.begin_adjoint, motion.adjoint]
+        kernels += [motion.strike_adjoint, motion.adjoint]
         if any(self.forward.free):
             kernels += [coupling.weigh, *vars(collision_adjoint_kernels(types)).values()]
         return kernels
@@ -224,7 +222,8 @@ class RigidAdjoint:
         """Adjoint of `RigidLaunches.act`, last body first."""
         c, forward = chunk.constants, self.forward
         coupling, rigids = coupling_adjoint_kernels(c.types), len(forward.touches)
-        bodies = [frame.pose, forward.start, forward.traits]
+        start = forward.twists[-1]
+        bodies = [frame.pose, start, forward.traits]
         bars = [bar.pose, self.start_bar, self.traits_bar]
         self.predicted_bar.zero_()
         self.start_bar.zero_()
@@ -234,7 +233,7 @@ class RigidAdjoint:
                 chunk,
                 contact_adjoint_kernel(c.types),
                 i,
-                [*where, frame.pose, forward.start, forward.predicted, forward.traits]
+                [*where, frame.pose, start, forward.predicted, forward.traits]
                 + [c.modes, c.friction, forward.before[i], self.impulse_bar, grid_bar, bar.pose]
                 + [self.start_bar, self.predicted_bar, self.traits_bar, chunk.grid],
             )
@@ -255,15 +254,17 @@ class RigidAdjoint:
         self.begin(chunk, frame, bar)
 
     def begin(self, chunk: Any, frame: Frame, bar: Frame) -> None:
-        """Adjoint of `RigidLaunches.begin`."""
+        """Adjoint of `RigidLaunches.begin`, last round first."""
         c, forward = chunk.constants, self.forward
+        kernels = collision_adjoint_kernels(c.types)
         bars = [bar.pose, bar.twist, self.traits_bar]
-        chunk.launch(
-            motion_kernels(c.types).begin_adjoint,
-            len(forward.touches),
-            [frame.pose, forward.traits, forward.struck, self.start_bar, self.impulse_bar]
-            + [*bars, self.struck_bar],
-        )
-        if any(forward.free):
-            kernels = collision_adjoint_kernels(c.types)
-            forward.collide(chunk, frame, kernels, [self.struck_bar, *bars])
+        for k in reversed(range(len(forward.struck))):
+            chunk.launch(
+                motion_kernels(c.types).strike_adjoint,
+                len(forward.touches),
+                [frame.pose, forward.traits, forward.struck[k], self.start_bar, self.impulse_bar]
+                + bars,
+            )
+            before = bar.twist if k == 0 else self.start_bar
+            last = [self.impulse_bar, bar.pose, before, self.traits_bar]
+            forward.collide(chunk, frame, k, kernels, last)
