@@ -16,6 +16,7 @@ from simenv.mpm.memory import copy_into
 from simenv.mpm.parameters import Group
 from simenv.mpm.rigid_constants import (
     Fields,
+    pair_points,
     pairs,
     points_of,
     touches,
@@ -131,10 +132,13 @@ class RigidBuffers:
         self.windows = [window_of(rigid, scene) for rigid in scene.rigids]
         like = forward.mass
         self.values = torch.as_tensor(fields.values, dtype=like.dtype, device=like.device)
-        self.points = [
-            torch.as_tensor(points_of(rigid, d), dtype=like.dtype, device=like.device)
-            for rigid in scene.rigids
-        ]
+        self.points, self.pair_points = (
+            [torch.as_tensor(t, dtype=like.dtype, device=like.device) for t in points]
+            for points in (
+                [points_of(rigid, d) for rigid in scene.rigids],
+                [pair_points(rigid, scene) for rigid in scene.rigids],
+            )
+        )
         k = 3 * d - 3
         self.matrix = forward.zeros(n, r, k, k)
         self.crowd = forward.zeros(n, r)
@@ -155,6 +159,7 @@ class RigidBuffers:
             wall_modes=[wall_modes(rigid, forward.scene.walls) for rigid in forward.scene.rigids],
             values=view(self.values, t.scalar),
             points=[view(points, t.node) for points in self.points],
+            pair_points=[view(points, t.node) for points in self.pair_points],
             traits=view(forward.traits[envs], t.traits),
             crowd=view(self.crowd[envs], t.scalar),
             twists=[view(twist[envs], t.twist) for twist in self.round_twists],

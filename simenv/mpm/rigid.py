@@ -16,11 +16,8 @@ from simenv.mpm.shapes.frames import rotation_matrix
 from simenv.mpm.thickness import least_thickness, thickness
 from simenv.mpm.walls import Wall
 
-FINENESS = 2
-"""Points of a distance field per grid cell and axis."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rigid:
     """A tool or a free rigid body.
 
@@ -124,7 +121,7 @@ class Rigid:
                 f"grid, or give it softness (about {1 / dx:.0f} 1/m)"
             )
 
-    def field(self, dx: float, ball: float) -> DistanceField | None:
+    def field(self, dx: float, spacing: float, ball: float) -> DistanceField | None:
         """Signed distances on a lattice; None for a half-space, which needs none.
 
         The lattice reaches as far as contact does: `reach` for nodes, and the radius `ball` [m] of
@@ -132,7 +129,6 @@ class Rigid:
         """
         if self.flat:
             return None
-        spacing = dx / FINENESS
         margin = max(self.reach(dx), ball) + spacing
         return DistanceField.of(self.shape, self.centre, spacing, margin)
 

@@ -33,7 +33,8 @@ class RigidLaunches:
         pairs: which body's points meet which other's field, and how (`rigid_constants.py`).
         wall_modes: for each body, how it meets the domain's faces.
         values: all distance fields.
-        points: contact points of each body in its own frame, radius last.
+        points: contact points of each body in its own frame, radius last, for walls.
+        pair_points: the same for other bodies.
         traits: friction, mass and inertia of every body.
         crowd: how many points of each body touch something (`touching.py`).
         twists: twist of each body after gravity and 0, 1, … rounds of collisions.
@@ -54,6 +55,7 @@ class RigidLaunches:
     wall_modes: Sequence[Any]
     values: Any
     points: Sequence[Any]
+    pair_points: Sequence[Any]
     traits: Any
     crowd: Any
     twists: Sequence[Any]
@@ -120,11 +122,12 @@ class RigidLaunches:
         c, kernels = chunk.constants, touching_kernels(chunk.constants.types)
         self.crowd.zero_()
         for i, points in self._points_of_free():
-            inputs = [*points, len(self.touches), frame.pose, c.size, self.crowd]
-            chunk.launch(kernels.walls, self.points[i].size, inputs)
+            where = [points, points.size, i, len(self.touches)]
+            chunk.launch(kernels.walls, points.size, [*where, frame.pose, c.size, self.crowd])
         for i, o, _mode in self._pairs_with_points():
-            inputs = [*self._points(i), self.touches[o], self.values, frame.pose, self.crowd]
-            chunk.launch(kernels.pair, self.points[i].size, inputs)
+            points = self.pair_points[i]
+            where = [points, points.size, i, self.touches[o], self.values]
+            chunk.launch(kernels.pair, points.size, [*where, frame.pose, self.crowd])
 
     def collide(self, chunk: Any, frame: Frame, k: int, kernels: Any, last: list[Any]) -> None:
         """Let free bodies meet the walls and every other body.
@@ -139,21 +142,19 @@ class RigidLaunches:
         c = chunk.constants
         bodies = [frame.pose, self.twists[k], self.traits, self.crowd]
         for i, points in self._points_of_free():
-            modes = self.wall_modes[i]
-            inputs = [*points, len(self.touches), *bodies, c.size, modes, c.friction, c.dt, *last]
-            chunk.launch(kernels.walls, self.points[i].size, inputs)
+            where = [points, points.size, i, len(self.touches)]
+            faces = [c.size, self.wall_modes[i], c.friction, c.dt]
+            chunk.launch(kernels.walls, points.size, [*where, *bodies, *faces, *last])
         for i, o, mode in self._pairs_with_points():
-            inputs = [*self._points(i), self.touches[o], mode, self.values, *bodies, c.dt, *last]
-            chunk.launch(kernels.pair, self.points[i].size, inputs)
+            points = self.pair_points[i]
+            where = [points, points.size, i, self.touches[o], mode, self.values]
+            chunk.launch(kernels.pair, points.size, [*where, *bodies, c.dt, *last])
 
-    def _points(self, i: int) -> list[Any]:
-        return [self.points[i], self.points[i].size, i]
-
-    def _points_of_free(self) -> list[tuple[int, list[Any]]]:
-        return [(i, self._points(i)) for i, free in enumerate(self.free) if free]
+    def _points_of_free(self) -> list[tuple[int, Any]]:
+        return [(i, self.points[i]) for i, free in enumerate(self.free) if free]
 
     def _pairs_with_points(self) -> list[tuple[int, int, int]]:
-        return [pair for pair in self.pairs if self.points[pair[0]].size]
+        return [pair for pair in self.pairs if self.pair_points[pair[0]].size]
 
     def move(self, chunk: Any, source: Frame, target: Frame) -> None:
         """Poses and twists after the substep."""

@@ -30,9 +30,9 @@ def stage(
 
 
 def bare(dim: int, **options: Any) -> mpm.Scene:
-    """A stage of which the only material is a particle in a corner."""
+    """A stage of which the only material is a particle of a gram at most in a corner."""
     scene = stage(dim, **options)
-    scene.add_body(mpm.Box((0.06,) * dim, (0.1,) * dim), scenes.soft(E=1e3), name="mote", count=1)
+    scene.add_body(mpm.Box((0.06,) * dim, (1e-3,) * dim), scenes.soft(E=1e3), name="mote", count=1)
     return scene
 
 

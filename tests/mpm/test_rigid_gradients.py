@@ -57,6 +57,7 @@ SURFACES = {
 
 
 def _assert_right(compare, case: str, problem: TouchProblem) -> None:
+    """The derivative along a random direction in each input is that of the loss."""
     misfits = problem.misfits()
     worst = max(misfits, key=misfits.get)
     compare(f"gradient of contact, {case}", misfits[worst], 0.0, TOLERANCE)
@@ -144,3 +145,38 @@ def test_free_body_in_a_corner(compare, dim, kind):
     shift[0, 0, :2] = torch.tensor(-lower[:2] - 0.002)
     problem.inputs["pose"] = problem.inputs["pose"] + shift
     _assert_right(compare, "collisions", problem)
+
+
+@pytest.mark.parametrize("kinds", [("box", "box"), ("sphere", "box"), ("compound", "capsule")])
+@pytest.mark.parametrize("dim", [2, 3])
+def test_two_free_bodies(compare, dim, kinds):
+    """Two bodies of different mass that meet off centre, turning, with friction."""
+    scene = _ground(dim)
+    for i, kind in enumerate(kinds):
+        scene.add_rigid(
+            _shapes(dim)[kind],
+            density=300.0 + 900.0 * i,
+            position=scenes.vector(dim, 0.37 + 0.195 * i, 0.7 + 0.03 * i, 0.5 - 0.02 * i),
+            velocity=scenes.vector(dim, 0.9 - 1.8 * i, 0.2, -0.1),
+            spin=5.0 if dim == 2 else (4.0, -3.0, 5.0),
+            friction=0.3 + 0.1 * i,
+        )
+    _assert_right(compare, "collisions", TouchProblem(scene, []))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_tool_pushes_a_body_into_material(compare, dim):
+    """A tool on a free body on material on a floor: every kind of contact in one chain.
+
+    Nothing is aligned with the grid: nodes that lie just where reach ends make the loss jump.
+    """
+    scene = _ground(dim)
+    v = scenes.vector
+    scene.add_rigid(
+        mpm.Box(v(dim, 0.513, TOP + 0.093, 0.487), v(dim, 0.3, 0.2, 0.3)),
+        density=300.0,
+        friction=0.3,
+    )
+    scene.add_tool(mpm.Sphere(v(dim, 0.53, TOP + 0.291, 0.48), 0.1), friction=0.5)
+    problem = TouchProblem(scene, [solids.twist(dim, (0.3, -1.0, 0.1), 1.0)], steps=3)
+    _assert_right(compare, "chain", problem)

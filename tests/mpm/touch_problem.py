@@ -62,6 +62,8 @@ class TouchProblem:
         self.free = [rigid for rigid in scene.rigids if rigid.free]
         if self.free:
             inputs["density"] = like.new_tensor([rigid.density for rigid in self.free])
+        else:
+            inputs.pop("twist")  # what tools are commanded takes its place
         self.inputs = inputs
         self.weights = {
             name: WEIGHTS[name] * torch.randn_like(getattr(state, name)) for name in WEIGHTS
@@ -69,7 +71,9 @@ class TouchProblem:
 
     def end(self, inputs: Inputs) -> tuple[mpm.State, Tensor]:
         """The last state, and the impulses of all steps."""
-        state = self.sim.initial_state().replace(**{name: inputs[name] for name in STATE})
+        state = self.sim.initial_state().replace(
+            **{name: inputs[name] for name in STATE if name in inputs}
+        )
         control = mpm.Control(tools=inputs.get("tools"))
         total = torch.zeros_like(state.twist)
         for _ in range(self.steps):
@@ -92,6 +96,8 @@ class TouchProblem:
     def misfits(self) -> dict[str, float]:
         """For each input, the error along a random direction, relative to the derivative."""
         gradient = self.gradient()
+        still = [name for name, g in gradient.items() if not bool((g != 0.0).any())]
+        assert not still, f"nothing depends on {still}: the comparison would say nothing"
         return {name: self._misfit(name, gradient[name]) for name in self.inputs}
 
     def _misfit(self, name: str, gradient: Tensor) -> float:
