@@ -152,6 +152,8 @@ def make_rigid(
         raise ConfigurationError(f"softness = {softness} [1/m] of {name!r} must be finite and >= 0")
     if density is not None and not (math.isfinite(density) and density > 0.0):
         raise ConfigurationError(f"density = {density} [kg/m³] of {name!r} must be finite and > 0")
+    if density is not None and math.isinf(shape.radius_about(np.zeros(d))):
+        raise shape.infinite()
     turn = _orientation(name, d, orientation)
     centre = _centre(shape, density, position)
     where: Array = _centroid(shape) if position is None else _numbers(name, "position", position, d)

@@ -288,6 +288,9 @@ class Simulator:
 
     def _sorted_by_kind(self, parameters: Overrides) -> tuple[Overrides, Overrides]:
         """Overrides of materials and of rigid bodies."""
+        known = [*(body.name for body in self.bodies), *self._traits.names]
+        if unknown := [name for name in parameters if name not in known]:
+            raise ConfigurationError(f"no body {unknown[0]!r}; bodies are {sorted(known)}")
         rigid = {k: v for k, v in parameters.items() if k in self._traits.names}
         return {k: v for k, v in parameters.items() if k not in rigid}, rigid
 

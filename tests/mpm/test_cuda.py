@@ -8,15 +8,23 @@ import pytest
 import torch
 import warp as wp
 
+from simenv.mpm.collision import collision_kernels
+from simenv.mpm.collision_adjoint import collision_adjoint_kernels
 from simenv.mpm.constitutive import (
     constitutive_adjoint_kernel,
     constitutive_kernel,
     stress_kernel,
 )
+from simenv.mpm.contact import contact_kernel
+from simenv.mpm.contact_adjoint import contact_adjoint_kernel
+from simenv.mpm.coupling import coupling_kernels
+from simenv.mpm.coupling_adjoint import coupling_adjoint_kernels
 from simenv.mpm.grid import grid_adjoint_kernel, grid_kernel, row_kernels
+from simenv.mpm.motion import motion_kernels
+from simenv.mpm.touching import touching_kernels
 from simenv.mpm.transfer import forward_kernels
 from simenv.mpm.transfer_adjoint import adjoint_kernels
-from simenv.mpm.types import warp_types
+from simenv.mpm.types import Types, warp_types
 from tests.mpm import scenes
 from tests.mpm.problem import STATE, Problem, simulator
 
@@ -35,6 +43,21 @@ def _kernels(dim: int, dtype: str) -> list[Any]:
     for law in scenes.laws(dim):
         kernels += [constitutive_kernel(law, types), stress_kernel(law, types)]
         kernels += [constitutive_adjoint_kernel(law, types)]
+    return kernels + _rigid_kernels(types)
+
+
+def _rigid_kernels(types: Types) -> list[Any]:
+    """Every kernel of tools and rigid bodies."""
+    kernels = [contact_kernel(types), contact_adjoint_kernel(types)]
+    for family in (
+        coupling_kernels,
+        coupling_adjoint_kernels,
+        collision_kernels,
+        collision_adjoint_kernels,
+        touching_kernels,
+        motion_kernels,
+    ):
+        kernels += vars(family(types)).values()
     return kernels
 
 
