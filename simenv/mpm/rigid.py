@@ -71,6 +71,13 @@ class Rigid:
         return 0.0 if self.density is None else self.density * self.shape.volume
 
     @property
+    def speed(self) -> float:
+        """Fastest initial motion [m/s] of any of its points; none of a tool, which is at rest."""
+        d = self.shape.dim
+        turning = float(np.linalg.norm(self.twist[d:]))
+        return float(np.linalg.norm(self.twist[:d])) + (turning and turning * self.radius)
+
+    @property
     def inertia(self) -> Array:
         """Inertia [kg m²] about the centre of mass in body axes, (3, 3), (1, 1) in 2-D."""
         if self.density is None:
@@ -152,8 +159,7 @@ def make_rigid(
         raise ConfigurationError(f"softness = {softness} [1/m] of {name!r} must be finite and >= 0")
     if density is not None and not (math.isfinite(density) and density > 0.0):
         raise ConfigurationError(f"density = {density} [kg/m³] of {name!r} must be finite and > 0")
-    if density is not None and math.isinf(shape.radius_about(np.zeros(d))):
-        raise shape.infinite()
+    _check_finite(name, shape, density)
     turn = _orientation(name, d, orientation)
     centre = _centre(shape, density, position)
     where: Array = _centroid(shape) if position is None else _numbers(name, "position", position, d)
@@ -172,6 +178,18 @@ def make_rigid(
         pose=np.concatenate([where, turn]),
         twist=np.concatenate([speed, turning]),
     )
+
+
+def _check_finite(name: str, shape: Shape, density: float | None) -> None:
+    if not math.isinf(shape.radius_about(np.zeros(shape.dim))):
+        return
+    if density is not None:
+        raise shape.infinite()
+    if _plane_point(shape) is None:
+        raise ConfigurationError(
+            f"{name!r} is {shape}, infinite in part; of infinite tools there is only the HalfSpace "
+            "alone: add the parts as tools of their own, or put a Box in the HalfSpace's place"
+        )
 
 
 def _plane_point(shape: Shape) -> Array | None:

@@ -383,4 +383,5 @@ class Scene:
     def _top_speed(self) -> float:
         """Fastest motion to expect [m/s]: the initial one and a fall across the domain."""
         start = max(float(np.abs(b.initial_velocity).max()) for b in self.bodies)
+        start = max(start, *(rigid.speed for rigid in self.rigids), 0.0)
         return start + math.sqrt(2 * float(np.abs(self.gravity) @ self.size)) + 1e-12

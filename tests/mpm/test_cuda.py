@@ -43,7 +43,8 @@ def _kernels(dim: int, dtype: str) -> list[Any]:
     for law in scenes.laws(dim):
         kernels += [constitutive_kernel(law, types), stress_kernel(law, types)]
         kernels += [constitutive_adjoint_kernel(law, types)]
-    return kernels + _rigid_kernels(types)
+    # In the precision that a GPU is used with: they are many, and slow to compile.
+    return kernels + (_rigid_kernels(types) if dtype == "float32" else [])
 
 
 def _rigid_kernels(types: Types) -> list[Any]:

@@ -199,6 +199,19 @@ def test_override_equals_another_scene(dim):
     assert torch.equal(many.x[0], many.x[3])
 
 
+def test_fast_bodies_shorten_the_substep():
+    """A body that flies or spins fast gets substeps in which no point of it passes a cell."""
+
+    def steps(**motion) -> int:
+        scene = mpm.Scene((1.0, 1.0), (8, 8), step=0.1, gravity=(0.0, 0.0))
+        scene.add_body(mpm.Box((0.1, 0.1), (0.1, 0.1)), scenes.soft(E=1.0), count=1)
+        scene.add_rigid(mpm.Sphere((0.5, 0.5), 0.1), density=1e3, **motion)
+        return scene.substeps
+
+    assert steps(velocity=(0.0, 40.0)) == pytest.approx(0.1 * 40.0 / 0.125 / (0.5 / 0.7), abs=1)
+    assert steps(spin=400.0) == steps(velocity=(0.0, 40.0)) > steps()
+
+
 # ---------------------------------------------------------------------- bad input
 
 
@@ -238,6 +251,11 @@ def _add(method: str, dim: int = 3, **changes):
         ("add_rigid", {"spin": 1.0}, "spin = 1.0 .* 3 finite"),
         ("add_rigid", {"shape": mpm.HalfSpace((0, 0, 0), (0, 1, 0))}, "infinite.*tool only"),
         ("add_rigid", {"shape": mpm.Sphere((0.5, 0.5), 0.1)}, "2-D, the scene 3-D"),
+        (
+            "add_tool",
+            {"shape": mpm.Union(mpm.HalfSpace((0, 0, 0), (0, 1, 0)), mpm.Sphere((1, 1, 1), 1.0))},
+            "infinite in part.*tools of their own",
+        ),
     ],
 )
 def test_bad_description_is_named(method, changes, message):
