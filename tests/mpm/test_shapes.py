@@ -10,6 +10,8 @@ import pytest
 
 from simenv import mpm
 from simenv.errors import ConfigurationError
+from simenv.mpm.shapes import base
+from simenv.mpm.shapes.base import MOST_CANDIDATES
 from tests.mpm import catalogue, scenes
 from tests.mpm.catalogue import random_points
 
@@ -224,45 +226,74 @@ def test_radius_about(shape, point, radius):
     assert math.isclose(shape.radius_about(np.array(point)), radius, rel_tol=1e-12)
 
 
-@pytest.mark.parametrize("dim", [2, 3])
-def test_half_space(dim):
-    """Distance, normal and bounds of the ground."""
-    point, up = scenes.vector(dim, 0.2, 0.3, 0.1), scenes.vector(dim, 0.0, 2.0)
-    ground = mpm.HalfSpace(point, up)
-    points = np.random.default_rng(0).normal(size=(10, dim))
-    np.testing.assert_allclose(ground.sdf(points), points[:, 1] - 0.3, atol=1e-15)
-    np.testing.assert_array_equal(ground.normal(points), np.tile(np.eye(dim)[1], (10, 1)))
-    lower, upper = ground.bounds
-    assert np.all(lower == -math.inf)
-    assert upper[1] == 0.3
-    assert np.isinf(np.delete(upper, 1)).all()
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda s: s.volume,
-        lambda s: s.mass_properties(),
-        lambda s: s.particles(0.1),
-        lambda s: s.sample(10),
-    ],
-)
-@pytest.mark.parametrize(
-    "shape",
-    [
-        mpm.HalfSpace((0.0, 0.0), (0.0, 1.0)),
-        mpm.Placed(mpm.HalfSpace((0.0, 0.0), (0.0, 1.0)), (1.0, 1.0)),
-        mpm.Union(mpm.Sphere((0.0, 1.0), 0.5), mpm.HalfSpace((0.0, 0.0), (0.0, 1.0))),
-    ],
-)
-def test_infinite_shape_has_no_volume(shape, ask):
-    """What an infinite shape cannot have is refused, with what it is good for."""
-    with pytest.raises(ConfigurationError, match=r"infinite.*as a tool only, or a Box"):
-        ask(shape)
-
-
 def test_too_thin_for_a_lattice():
     """A shape that no lattice of bearable size falls into is refused; the search ends."""
     hair = mpm.Capsule((0.1, 0.1, 0.1), (0.9, 0.5, 0.3), 1e-5)
     with pytest.raises(ConfigurationError, match=r"holds no particle.*make it thicker"):
         hair.particles(0.1)
+
+
+@pytest.mark.parametrize(("dim", "spacing"), [(2, 1e-5), (3, 1e-3)])
+def test_too_fine_a_lattice_names_a_spacing_that_does(dim, spacing):
+    """More lattice points than a computer holds are refused with a spacing that would do."""
+    box = mpm.Box((0.5,) * dim, (1.0,) * dim)
+    with pytest.raises(ConfigurationError, match=f"spacing {spacing} .* points in the bounds") as e:
+        box.particles(spacing)
+    remedy = float(re.search(r"use at least ([0-9.e-]+)", str(e.value)).group(1))
+    assert (1 / remedy) ** dim <= MOST_CANDIDATES
+    assert (0.99 / remedy) ** dim >= 0.95 * MOST_CANDIDATES
+
+
+def test_lattice_in_batches(monkeypatch):
+    """A lattice tried bit by bit is the lattice tried at once."""
+    ball = mpm.Sphere((0.5, 0.5, 0.5), 0.2)
+    whole = ball.particles(0.02)
+    monkeypatch.setattr(base, "BATCH", 1000)
+    np.testing.assert_array_equal(ball.particles(0.02), whole)
+
+
+SCALES = [(1e-3, 0.0), (1e-3, 100.0), (100.0, 0.0)]
+"""Sizes [m] of a shape, and how far from the origin [m] it lies."""
+
+
+def _scaled(size: float, away: float) -> list[mpm.Shape]:
+    """A capsule, a drilled block and a mesh, `size` times as large, moved along every axis."""
+    at = np.full(3, away)
+
+    def place(*x: float) -> tuple[float, ...]:
+        return tuple(at + size * np.array(x))
+
+    vertices, faces = catalogue.TETRAHEDRON
+    block = mpm.Box(place(0, 0, 0), (size, 0.8 * size, 0.6 * size))
+    drill = mpm.Cylinder(place(0, -1, 0), place(0, 1, 0), 0.2 * size)
+    return [
+        mpm.Capsule(place(0, 0, 0), place(0.5, 0.2, 0.1), 0.1 * size),
+        mpm.Difference(block, drill),
+        mpm.Mesh((at + size * vertices, faces)),
+    ]
+
+
+@pytest.mark.parametrize(("size", "away"), SCALES)
+@pytest.mark.parametrize("kind", [0, 1, 2], ids=["capsule", "drilled block", "mesh"])
+def test_every_scale_is_alike(kind, size, away):
+    """A millimetre or 100 m across, here or 100 m away, a shape is the same but for its scale.
+
+    Places 100 m away are rounded to 1.4e-14 m, 1.4e-11 of a millimetre; meshes are exact to 1e-6.
+    """
+    whole, scaled = _scaled(1.0, 0.0)[kind], _scaled(size, away)[kind]
+    x = random_points(whole, 500)
+    at = away + size * x
+    error = 1e-6 if kind == 2 else 1e-10
+    np.testing.assert_allclose(scaled.sdf(at) / size, whole.sdf(x), atol=error)
+    # Normals are differences over 1e-6 of the extent: the rounding of places, over that.
+    off = np.linalg.norm(scaled.normal(at) - whole.normal(x), axis=1)
+    assert np.mean(off < max(1e-3 if kind == 2 else 0.0, 1e-4)) > 0.98  # but for creases
+    a, b = whole.mass_properties(), scaled.mass_properties()
+    assert b.volume / size**3 == pytest.approx(a.volume, rel=1e-9)
+    np.testing.assert_allclose((b.centroid - away) / size, a.centroid, atol=1e-9)
+    np.testing.assert_allclose(b.inertia / size**5, a.inertia, atol=1e-9)
+    points, others = whole.contact_points(), scaled.contact_points()
+    assert points.shape == others.shape
+    np.testing.assert_allclose((others[:, :3] - away) / size, points[:, :3], atol=1e-6)
+    samples = (scaled.sample(50, seed=1) - away) / size
+    np.testing.assert_allclose(samples, whole.sample(50, seed=1), atol=1e-9)

@@ -98,6 +98,27 @@ def test_boxes_that_overlap_count_once(dim):
     assert math.isclose(inertia[-1, -1], polar, rel_tol=1e-12)
 
 
+@pytest.mark.parametrize("depth", [0.0, 1e-16, 1e-9, 1e-4])
+@pytest.mark.parametrize("dim", [2, 3])
+def test_boxes_that_hardly_overlap(dim, depth):
+    """Boxes side by side, which overlap by rounding or a hair, are one box."""
+    size = (0.2, 1.0, 1.0)[:dim]
+    left, right = ((x, 0.5, 0.5)[:dim] for x in (0.1, 0.3 - depth))
+    joined = mpm.Union(mpm.Box(left, size), mpm.Box(right, size)).mass_properties()
+    box = mpm.Box(((0.4 - depth) / 2, 0.5, 0.5)[:dim], (0.4 - depth, 1.0, 1.0)[:dim])
+    for a, b in zip(joined, box.mass_properties(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("thickness", [1e-6, 1e-3, 0.05])
+def test_plates_that_cross(thickness):
+    """Two thin plates at right angles share a rod, however thin; all faces are along the axes."""
+    lying, standing = (1.0, thickness, 0.8), (thickness, 0.7, 0.8)
+    volume = mpm.Union(mpm.Box((0, 0, 0), lying), mpm.Box((0, 0, 0), standing)).volume
+    expected = 0.8 * thickness * (1.7 - thickness)
+    assert math.isclose(volume, expected, rel_tol=1e-12)
+
+
 def test_parts_that_are_apart_add_up():
     """Disjoint parts are exact, by the parallel axis theorem."""
     a, b = mpm.Sphere((0, 0, 0), 0.5), mpm.Cylinder((2, 0, 0), (2, 1, 0), 0.3)

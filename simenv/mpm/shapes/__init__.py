@@ -10,7 +10,6 @@ from simenv.mpm.shapes.curved import Capsule, Cylinder, Sphere
 from simenv.mpm.shapes.flat import Box, HalfSpace
 from simenv.mpm.shapes.mesh import Mesh
 from simenv.mpm.shapes.placed import Placed
-from simenv.mpm.shapes.primitive import Primitive, SdfGrid
 
 __all__ = [
     "Array",
@@ -22,8 +21,6 @@ __all__ = [
     "MassProperties",
     "Mesh",
     "Placed",
-    "Primitive",
-    "SdfGrid",
     "Shape",
     "Sphere",
     "Union",

@@ -10,21 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simenv.errors import ConfigurationError, require_count
-from simenv.mpm.shapes.primitive import Primitive
 from simenv.mpm.shapes.sampling import (
     check_seed,
     check_spacing,
     even_sequence,
-    lattice,
+    lattice_batches,
     lattice_counts,
 )
 
 Array = NDArray[np.float64]
 
 SLOPE_STEP = 1.0e-6
-"""Half width [m] of the difference that gives normals."""
-MOST_CANDIDATES = 2**22
+"""Half width [-] of the difference that gives normals, over the longest edge of the bounds."""
+SEARCHED = 2**22
 """Lattice points tried before a shape counts as too thin for a lattice."""
+MOST_CANDIDATES = 2**28
+"""Points of its bounds that are tried to fill a shape, at most: a minute's work."""
 PATIENCE = 100
 """Times as many candidates as should do are tried before a shape counts as too thin to sample."""
 BATCH = 2**18
@@ -76,10 +77,6 @@ class Shape(ABC):
         A body meets walls and other bodies with these. A ball of radius 0 is a surface point.
         """
 
-    @abstractmethod
-    def primitives(self) -> list[Primitive]:
-        """The shape as a kernel evaluates it, in this order."""
-
     @property
     def volume(self) -> float:
         """Volume [m³], area [m²] in 2-D."""
@@ -95,16 +92,25 @@ class Shape(ABC):
     @property
     def finite_bounds(self) -> tuple[Array, Array]:
         """The bounds; ConfigurationError if they are infinite."""
+        self.check_finite()
+        return self.bounds
+
+    @property
+    def extent(self) -> float:
+        """Longest edge [m] of the bounds, maybe infinite."""
         lower, upper = self.bounds
-        if not (np.all(np.isfinite(lower)) and np.all(np.isfinite(upper))):
+        return float(np.max(upper - lower))
+
+    def check_finite(self) -> None:
+        """Raise ConfigurationError if the shape is infinite."""
+        if not math.isfinite(self.extent):
             raise self.infinite()
-        return lower, upper
 
     def infinite(self) -> ConfigurationError:
         """The error about what only a finite shape has."""
         return ConfigurationError(
             f"{self} is infinite: it has no volume and no mass, and no particles fill it. "
-            "Use it as a tool only, or a Box in its place"
+            "A HalfSpace by itself can be a tool; elsewhere put a Box in its place"
         )
 
     def normal(self, x: Array) -> Array:
@@ -112,7 +118,7 @@ class Shape(ABC):
 
         By central differences; zero where the slope vanishes, as in the middle of a sphere.
         """
-        steps = SLOPE_STEP * np.eye(self.dim)
+        steps = SLOPE_STEP * self.extent * np.eye(self.dim)
         slope = np.stack([self.sdf(x + step) - self.sdf(x - step) for step in steps], axis=-1)
         length = np.linalg.norm(slope, axis=-1, keepdims=True)
         return slope / np.where(length > 0.0, length, 1.0)
@@ -121,9 +127,11 @@ class Shape(ABC):
         """Positions (P, d) [m] of a lattice of about `spacing` [m] inside the shape.
 
         Raises:
-            ConfigurationError: the spacing is not positive, or too coarse for one particle.
+            ConfigurationError: the spacing is not positive, too coarse for one particle or too fine
+                for the memory of a computer.
         """
         check_spacing(spacing)
+        self._check_fineness(spacing)
         inside = self._lattice_inside(spacing)
         if len(inside) == 0:
             raise ConfigurationError(
@@ -138,14 +146,22 @@ class Shape(ABC):
         shifted by a random vector that the seed determines.
 
         Raises:
-            ConfigurationError: a count below 1, a negative seed, or a shape too thin to be hit.
+            ConfigurationError: a count below 1 or too large, a negative seed, or a shape too thin
+                to be hit.
         """
         require_count("count", count)
         check_seed(seed)
         lower, upper = self.finite_bounds
         share = self.volume / float(np.prod(upper - lower))
+        expected = math.ceil((count + 1) / share)
+        if expected > MOST_CANDIDATES:
+            raise ConfigurationError(
+                f"{count} particles take {expected:.3g} points spread over the bounds of {self}, "
+                f"of which it fills {share:.3g}, and at most {MOST_CANDIDATES} are tried; use a "
+                "smaller count, make it thicker, or a Union of pieces"
+            )
         shift = np.random.default_rng(int(seed)).random(self.dim)
-        return self._first_inside(int(count), shift, math.ceil((count + 1) / share))
+        return self._first_inside(int(count), shift, expected)
 
     def _first_inside(self, count: int, shift: Array, expected: int) -> Array:
         """The first points inside; on average `expected` of the sequence hold enough of them."""
@@ -162,12 +178,24 @@ class Shape(ABC):
         )
 
     def _lattice_inside(self, spacing: float) -> Array:
-        points = lattice(*self.finite_bounds, spacing)
-        return points[self.sdf(points) < 0.0]
+        lower, upper = self.finite_bounds
+        counts = lattice_counts(lower, upper, spacing)
+        batches = lattice_batches(lower, upper, counts, BATCH)
+        return np.concatenate([points[self.sdf(points) < 0.0] for points in batches])
+
+    def _check_fineness(self, spacing: float) -> None:
+        lower, upper = self.finite_bounds
+        number = float(np.prod((upper - lower) / spacing))
+        if number > MOST_CANDIDATES:
+            enough = spacing * (1.001 * number / MOST_CANDIDATES) ** (1 / self.dim)
+            raise ConfigurationError(
+                f"particle spacing {spacing} [m] means {number:.3g} points in the bounds of "
+                f"{self}, more than {MOST_CANDIDATES}; use at least {enough:.6g}"
+            )
 
     def _finer(self, spacing: float) -> str:
         """Advice after an empty lattice: a spacing that is fine enough, if there is one."""
-        while np.prod(lattice_counts(*self.finite_bounds, spacing), dtype=float) < MOST_CANDIDATES:
+        while np.prod(lattice_counts(*self.finite_bounds, spacing), dtype=float) < SEARCHED:
             if len(self._lattice_inside(spacing)):
                 return f"use at most {spacing:.6g}"
             spacing /= 2

@@ -7,18 +7,23 @@ inside a union and outside a difference the surface may be farther away than the
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from simenv.errors import ConfigurationError
 from simenv.mpm.shapes.base import Array, MassProperties, Shape
-from simenv.mpm.shapes.primitive import Primitive
+from simenv.mpm.shapes.flat import HalfSpace
 from simenv.mpm.shapes.quadrature import combined, overlap
 
 SMALLEST_REST = 3e-3
 """Share [-] of its base that a difference must leave for its volume to be known to a tenth."""
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""Golden section [-]."""
+GOLDEN_STEPS = 75
+"""Golden sections down to rounding."""
+LARGEST_SHARE = 1.0 - 1e-9
+"""Largest share [-] of a plane's normal in the directions tried for a cut shape's support."""
 BALL_POINTS = {2: 16, 3: 32}
 """Surface points that stand for a contact ball that is cut, by dimension."""
 
@@ -61,6 +66,7 @@ class Union(Shape):
         return max(part.radius_about(point) for part in self.parts)
 
     def mass_properties(self) -> MassProperties:
+        self.check_finite()
         return self._mass_properties
 
     @cached_property
@@ -77,22 +83,10 @@ class Union(Shape):
         return np.concatenate([self._exposed(i) for i in range(len(self.parts))])
 
     def _exposed(self, i: int) -> Array:
-        balls = self.parts[i].contact_points()
+        balls, slack = self.parts[i].contact_points(), _slack(*self.parts)
         for other in self.parts[:i] + self.parts[i + 1 :]:
-            balls = balls[other.sdf(balls[:, :-1]) >= -balls[:, -1] - _slack(balls)]
+            balls = balls[other.sdf(balls[:, :-1]) >= -balls[:, -1] - slack]
         return balls
-
-    def primitives(self) -> list[Primitive]:
-        """Those of the one part that takes something away, if any, then the others'."""
-        lists = [part.primitives() for part in self.parts]
-        lists.sort(key=_subtracts, reverse=True)
-        if len(lists) > 1 and _subtracts(lists[1]):
-            raise ConfigurationError(
-                f"{self} puts two shapes together that each take something away, which no order "
-                "of primitives expresses; build the union first and subtract from it, or make a "
-                "Mesh of it"
-            )
-        return [primitive for part in lists for primitive in part]
 
 
 class Difference(Shape):
@@ -100,7 +94,8 @@ class Difference(Shape):
 
     The distance is a bound outside near the edges of the cut. What is cut away is summed over a
     lattice, to about 3e-4 of its volume and 1e-3 of its inertia. Bounds and `radius_about` are
-    those of the base.
+    those of the base; half spaces that are taken away narrow the bounds, exactly where the base is
+    convex and there is one of them.
 
     Args:
         base: what something is taken from.
@@ -128,13 +123,20 @@ class Difference(Shape):
         of_base = self.base.sdf(x) >= -self.cut.sdf(x)
         return np.where(of_base[..., None], self.base.normal(x), -self.cut.normal(x))
 
+    @cached_property
+    def bounds(self) -> tuple[Array, Array]:
+        return super().bounds
+
     def support(self, direction: Array) -> float:
-        return self.base.support(direction)
+        planes = _half_spaces(self.cut)
+        beyond = [_support_beyond(self.base, plane, direction) for plane in planes]
+        return min([self.base.support(direction), *beyond])
 
     def radius_about(self, point: Array) -> float:
         return self.base.radius_about(point)
 
     def mass_properties(self) -> MassProperties:
+        self.check_finite()
         return self._mass_properties
 
     @cached_property
@@ -158,23 +160,45 @@ class Difference(Shape):
         has on its surface are kept.
         """
         balls, cut = self.base.contact_points(), self.cut.contact_points()
-        gap, radius = self.cut.sdf(balls[:, :-1]), balls[:, -1]
-        whole = gap >= radius - _slack(balls)
+        gap, radius, slack = self.cut.sdf(balls[:, :-1]), balls[:, -1], _slack(self.base, self.cut)
+        whole = gap >= radius - slack
         reached = ~whole & (gap > -radius)
         of_base = _on_surface(self.base, balls[reached])
         points = np.concatenate([of_base, _on_surface(self.cut, cut)])
-        shown = np.abs(self.sdf(points[:, :-1])) <= _slack(points)
+        shown = np.abs(self.sdf(points[:, :-1])) <= slack
         return np.concatenate([balls[whole], points[shown]])
 
-    def primitives(self) -> list[Primitive]:
-        """Those of the base, then the cut's, each taken away."""
-        cut = self.cut.primitives()
-        if _subtracts(cut):
-            raise ConfigurationError(
-                f"{self} takes a shape away that itself takes something away, which no order of "
-                "primitives expresses; build it as a Union with what stays, or make a Mesh of it"
-            )
-        return self.base.primitives() + [replace(p, subtract=True) for p in cut]
+
+def _half_spaces(shape: Shape) -> list[HalfSpace]:
+    """The half spaces among the parts of a shape."""
+    if isinstance(shape, Union):
+        return [plane for part in shape.parts for plane in _half_spaces(part)]
+    return [shape] if isinstance(shape, HalfSpace) else []
+
+
+def _support_beyond(shape: Shape, plane: HalfSpace, direction: Array) -> float:
+    """Support of the part of a shape outside of a half space; at least that, if not convex.
+
+    By duality the least over λ ≥ 0 of h(d + λ n) − λ n·p, with h the support of the shape scaled to
+    vectors of any length, p on the plane and n its normal. It is convex in λ, which is sought as
+    s / (1 − s) by golden sections. Infinite where nothing is left.
+    """
+    level = float(plane.outward @ plane.point)
+    if shape.support(plane.outward) <= level:
+        return math.inf
+
+    def bound(s: float) -> float:
+        along = (1 - s) * direction + s * plane.outward
+        length = float(np.linalg.norm(along))
+        # Where d + λ n vanishes the support does, whatever the shape.
+        reach = length * shape.support(along / length) if length > 0.0 else 0.0
+        return (reach - s * level) / (1 - s)
+
+    low, high = 0.0, LARGEST_SHARE
+    for _ in range(GOLDEN_STEPS):
+        left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+        low, high = (low, right) if bound(left) <= bound(right) else (left, high)
+    return min(bound(low), bound(high))
 
 
 def _check_dims(name: str, first: Shape, other: Shape) -> None:
@@ -184,13 +208,9 @@ def _check_dims(name: str, first: Shape, other: Shape) -> None:
         )
 
 
-def _subtracts(primitives: list[Primitive]) -> bool:
-    return any(p.subtract for p in primitives)
-
-
-def _slack(balls: Array) -> float:
-    """Rounding [m] to expect in distances at these places, those from meshes included."""
-    return 1e-6 * float(np.abs(balls).max(initial=0.0))
+def _slack(*shapes: Shape) -> float:
+    """Error [m] to expect of distances near the surfaces of these shapes, meshes among them."""
+    return 1e-6 * max((s.extent for s in shapes if math.isfinite(s.extent)), default=0.0)
 
 
 def _on_surface(shape: Shape, balls: Array) -> Array:

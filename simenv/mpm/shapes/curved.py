@@ -12,7 +12,6 @@ from simenv.errors import ConfigurationError
 from simenv.mpm.shapes.base import Array, MassProperties, Shape
 from simenv.mpm.shapes.checks import check_length, check_same_dim, checked_vector
 from simenv.mpm.shapes.frames import frame_along
-from simenv.mpm.shapes.primitive import Primitive
 
 RIM_POINTS = 16
 """Contact points on each rim of a cylinder."""
@@ -55,10 +54,6 @@ class Sphere(Shape):
     def contact_points(self) -> Array:
         """The sphere itself."""
         return np.array([[*self.center, self.radius]], dtype=np.float64)
-
-    def primitives(self) -> list[Primitive]:
-        size, center = np.array([self.radius, 0.0, 0.0]), np.asarray(self.center, float)
-        return [Primitive("sphere", False, center, np.eye(self.dim), size)]
 
 
 @dataclass(frozen=True)
@@ -104,10 +99,6 @@ class _Rod(Shape):
         along = np.outer(self.axis, self.axis)
         return across * (np.eye(3) - along) + about_axis * along
 
-    def _primitive(self, kind: str) -> list[Primitive]:
-        size = np.array([self.radius, self.length / 2, 0.0])
-        return [Primitive(kind, False, self._middle, frame_along(self.axis), size)]
-
 
 @dataclass(frozen=True)
 class Capsule(_Rod):
@@ -145,9 +136,6 @@ class Capsule(_Rod):
         count = min(MOST_BALLS, 1 + math.ceil(self.length / self.radius))
         centers = np.linspace(self._ends[0], self._ends[1], count)
         return np.pad(centers, ((0, 0), (0, 1)), constant_values=self.radius)
-
-    def primitives(self) -> list[Primitive]:
-        return self._primitive("capsule")
 
 
 @dataclass(frozen=True)
@@ -191,6 +179,3 @@ class Cylinder(_Rod):
         rim = self.radius * spokes @ frame_along(self.axis).T
         rims = (self._ends[:, None] + rim).reshape(-1, 3)
         return np.pad(np.concatenate([rims, self._ends]), ((0, 0), (0, 1)))
-
-    def primitives(self) -> list[Primitive]:
-        return self._primitive("cylinder")

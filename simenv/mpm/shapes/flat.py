@@ -12,8 +12,6 @@ import numpy as np
 from simenv.errors import ConfigurationError
 from simenv.mpm.shapes.base import Array, MassProperties, Shape
 from simenv.mpm.shapes.checks import check_length, check_same_dim, checked_vector
-from simenv.mpm.shapes.frames import frame_along
-from simenv.mpm.shapes.primitive import Primitive
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,7 @@ class Box(Shape):
         return len(self.center)
 
     def sdf(self, x: Array) -> Array:
-        lower, upper = self.bounds
-        q = np.abs(x - (lower + upper) / 2) - (upper - lower) / 2
+        q = np.abs(x - np.asarray(self.center, float)) - self._half
         outside = np.linalg.norm(np.maximum(q, 0.0), axis=-1)
         return outside + np.minimum(np.max(q, axis=-1), 0.0)
 
@@ -56,12 +53,6 @@ class Box(Shape):
         places = [p for p in product((-1.0, 0.0, 1.0), repeat=self.dim) if any(p)]
         points = np.asarray(self.center) + np.asarray(places) * self._half
         return np.pad(points, ((0, 0), (0, 1)))
-
-    def primitives(self) -> list[Primitive]:
-        size = np.zeros(3)
-        size[: self.dim] = self._half
-        center = np.asarray(self.center, float)
-        return [Primitive("box", False, center, np.eye(self.dim), size)]
 
     @property
     def _half(self) -> Array:
@@ -114,7 +105,3 @@ class HalfSpace(Shape):
     def contact_points(self) -> Array:
         """None: what moves against a half space brings the points."""
         return np.empty((0, self.dim + 1))
-
-    def primitives(self) -> list[Primitive]:
-        frame = frame_along(self.outward)
-        return [Primitive("half_space", False, self.point, frame, np.zeros(3))]

@@ -48,9 +48,7 @@ def _quaternion_matrix(q: Array) -> Array:
 
 
 def frame_along(axis: Array) -> Array:
-    """A rotation (d, d) that takes the y axis to the unit vector `axis` (d,)."""
-    if len(axis) == 2:
-        return np.array([[axis[1], axis[0]], [-axis[0], axis[1]]])
+    """A rotation (3, 3) that takes the y axis to the unit vector `axis` (3,)."""
     # The coordinate axis that is farthest from `axis` keeps the cross product long.
     x = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
     x /= np.linalg.norm(x)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simenv.errors import ConfigurationError, require_count
+from simenv.errors import ConfigurationError
 from simenv.mpm.shapes.base import Array, MassProperties, Shape
 from simenv.mpm.shapes.checks import check_length
 from simenv.mpm.shapes.mesh_file import Source, closed_surface
 from simenv.mpm.shapes.mesh_query import MeshQuery
-from simenv.mpm.shapes.primitive import Primitive, SdfGrid
 
 MOST_CONTACTS = 64
 """Contact points of a mesh, at most."""
-MARGIN = 3
-"""Spacings by which the grid of distances reaches beyond the surface."""
 CLOSE = 1e-6
 """Distance [-] over the mesh's size, below which the triangle's own normal is taken."""
 
@@ -26,14 +22,12 @@ CLOSE = 1e-6
 class Mesh(Shape):
     """The solid inside a closed surface of triangles that does not cut through itself.
 
-    Volume, centroid and inertia are exact. Signed distances are exact to 1e-6 of the mesh's size;
-    kernels interpolate them from a grid (`SdfGrid` says with which error).
+    Volume, centroid and inertia are exact. Signed distances are exact to 1e-6 of the mesh's size.
 
     Args:
         source: path of a file (STL, OBJ, PLY, OFF, GLB), arrays (vertices (V, 3), faces (F, 3)), or
             a `trimesh.Trimesh`.
         scale: metres per unit of the source.
-        resolution: spacings of the grid along the longest edge of the bounds.
 
     Attributes:
         vertices: (V, 3) [m].
@@ -44,17 +38,11 @@ class Mesh(Shape):
             degenerate or face different ways, it encloses no volume, or a number is out of bounds.
     """
 
-    def __init__(self, source: Source, *, scale: float = 1.0, resolution: int = 64) -> None:
+    def __init__(self, source: Source, *, scale: float = 1.0) -> None:
         self._name = f"Mesh({_label(source)})"
         check_length(f"{self._name} scale", scale)
-        require_count(f"{self._name} resolution", resolution)
-        surface = closed_surface(source, scale, self._name)
-        self.vertices = np.array(surface.vertices, dtype=np.float64)
-        self.faces = np.array(surface.faces, dtype=np.int64)
-        self.resolution = int(resolution)
-        self._mass_properties = MassProperties(
-            float(surface.volume), np.array(surface.center_mass), np.array(surface.moment_inertia)
-        )
+        self.vertices, self.faces = closed_surface(source, scale, self._name)
+        self._mass_properties = _mass_properties(self.vertices, self.faces)
         self._query = MeshQuery(self.vertices[self.faces])
 
     def __repr__(self) -> str:
@@ -96,19 +84,6 @@ class Mesh(Shape):
             away = step if len(chosen) == 1 else np.minimum(away, step)
         return np.pad(self.vertices[chosen], ((0, 0), (0, 1)))
 
-    def primitives(self) -> list[Primitive]:
-        return [Primitive("grid", False, np.zeros(3), np.eye(3), np.zeros(3), self.grid)]
-
-    @cached_property
-    def grid(self) -> SdfGrid:
-        """Signed distances on a grid that reaches a few spacings beyond the surface."""
-        lower, upper = self.bounds
-        spacing = float(np.max(upper - lower)) / self.resolution
-        origin = lower - MARGIN * spacing
-        counts = np.ceil((upper - lower) / spacing - 1e-9).astype(int) + 2 * MARGIN + 1
-        nodes = origin + spacing * np.moveaxis(np.indices(tuple(counts)), 0, -1)
-        return SdfGrid(origin, spacing, self.sdf(nodes))
-
     def _nearest(self, x: Array) -> tuple[Array, Array, NDArray[np.int64]]:
         """Signed distance (...), way from the nearest point (..., 3), its triangle (...)."""
         x = np.asarray(x, dtype=np.float64)
@@ -116,6 +91,15 @@ class Mesh(Shape):
         away = x - point.reshape(x.shape)
         distance = np.linalg.norm(away, axis=-1)
         return side.reshape(distance.shape) * distance, away, face.reshape(distance.shape)
+
+
+def _mass_properties(vertices: Array, faces: NDArray[np.int64]) -> MassProperties:
+    """By trimesh, about the first vertex: far from the origin large integrals would cancel."""
+    import trimesh  # slow to import, and few scenes have a mesh
+
+    solid = trimesh.Trimesh(vertices - vertices[0], faces, process=False)
+    centroid = vertices[0] + np.array(solid.center_mass)
+    return MassProperties(float(solid.volume), centroid, np.array(solid.moment_inertia))
 
 
 def _label(source: Source) -> str:

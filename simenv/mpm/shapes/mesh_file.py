@@ -20,15 +20,14 @@ Faces = NDArray[np.int64]
 
 SMALLEST_STEP = 1e-8
 """Vertices closer [-] than this, over the longest edge of the bounds, are one."""
-SMALLEST_AREA = 1e-12
-"""Area [-] over the square of its longest edge, below which a triangle is degenerate."""
 SMALLEST_FILL = 1e-9
 """Volume [-] over the cube of the longest edge of the bounds, below which there is no solid."""
 
 
-def closed_surface(source: Source, scale: float, name: str) -> Trimesh:
-    """The surface of a solid: lengths times `scale`, equal vertices merged, facing outwards.
+def closed_surface(source: Source, scale: float, name: str) -> tuple[Array, Faces]:
+    """Vertices (V, 3) [m] and faces (F, 3) of a solid's surface, facing outwards.
 
+    Equal vertices are merged, and triangles that this leaves with less than three corners dropped.
     A surface that faces inwards as a whole is turned round.
 
     Args:
@@ -40,14 +39,11 @@ def closed_surface(source: Source, scale: float, name: str) -> Trimesh:
     Raises:
         ConfigurationError: it does not exist, cannot be read, or does not enclose a solid.
     """
-    import trimesh  # slow to import, and few scenes have a mesh
-
     vertices, faces = _merged(*_arrays(source, name))
-    _check_triangles(vertices[faces], name)
     _check_edges(faces, name)
     if _signed_fill(vertices, faces, name) < 0.0:
         faces = faces[:, ::-1]
-    return trimesh.Trimesh(vertices * scale, faces, process=False)
+    return vertices * scale, faces
 
 
 def _arrays(source: Source, name: str) -> tuple[Array, Faces]:
@@ -101,20 +97,9 @@ def _merged(vertices: Array, faces: Faces) -> tuple[Array, Faces]:
     step = SMALLEST_STEP * max(float(np.ptp(vertices, axis=0).max()), 1e-300)
     cells = np.round((vertices - vertices.min(axis=0)) / step)
     _, first, place = np.unique(cells, axis=0, return_index=True, return_inverse=True)
-    return vertices[first], place.reshape(-1)[faces.reshape(-1, 3)]
-
-
-def _check_triangles(corners: Array, name: str) -> None:
-    """Refuse triangles without area: they have no normal and no nearest point."""
-    edges = corners - np.roll(corners, 1, axis=1)
-    area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) / 2
-    flat = area <= SMALLEST_AREA * np.sum(edges**2, axis=-1).max(axis=1)
-    if flat.any():
-        raise ConfigurationError(
-            f"{name}: {flat.sum()} degenerate triangles (corners on one line), first number "
-            f"{np.argmax(flat)}; remove them, e.g. with trimesh's "
-            "mesh.update_faces(mesh.nondegenerate_faces())"
-        )
+    faces = place.reshape(-1)[faces.reshape(-1, 3)]
+    # A triangle two corners of which have become one has closed like a zip: nothing opens.
+    return vertices[first], faces[np.all(faces != np.roll(faces, 1, axis=1), axis=1)]
 
 
 def _check_edges(faces: Faces, name: str) -> None:

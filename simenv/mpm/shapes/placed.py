@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from simenv.errors import ConfigurationError
 from simenv.mpm.shapes.base import Array, MassProperties, Shape
 from simenv.mpm.shapes.checks import checked_vector
+from simenv.mpm.shapes.flat import HalfSpace
 from simenv.mpm.shapes.frames import Orientation, rotation_matrix
-from simenv.mpm.shapes.primitive import Primitive
 
 
 @dataclass(frozen=True)
 class Placed(Shape):
     """A shape moved rigidly: x_world = position + R x_local.
+
+    A half space that is moved is a half space again, so that `Placed` of one makes a `HalfSpace`.
 
     Args:
         shape: in its own coordinates.
@@ -30,12 +33,23 @@ class Placed(Shape):
     position: Sequence[float]
     orientation: Orientation | None = None
 
+    def __new__(
+        cls, shape: Shape, position: Sequence[float], orientation: Orientation | None = None
+    ) -> Any:
+        """A `HalfSpace` in place of a placed one: contact treats planes apart from all else."""
+        if not isinstance(shape, HalfSpace):
+            return super().__new__(cls)
+        _check_position(shape, position)
+        rotation = rotation_matrix(orientation, shape.dim)
+        point = rotation @ shape.point + np.asarray(position)
+        return HalfSpace(tuple(point.tolist()), tuple((rotation @ shape.outward).tolist()))
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        # Copies and pickles come through `__new__` as well.
+        return self.shape, self.position, self.orientation
+
     def __post_init__(self) -> None:
-        if len(checked_vector("Placed position", self.position)) != self.shape.dim:
-            raise ConfigurationError(
-                f"Placed position {self.position} must hold {self.shape.dim} numbers [m], as many "
-                f"as {self.shape} has dimensions"
-            )
+        _check_position(self.shape, self.position)
         rotation_matrix(self.orientation, self.shape.dim)
 
     @property
@@ -60,6 +74,7 @@ class Placed(Shape):
         return self.shape.radius_about(self._local(point))
 
     def mass_properties(self) -> MassProperties:
+        self.check_finite()
         volume, centroid, inertia = self.shape.mass_properties()
         if self.dim == 3:
             inertia = self.rotation @ inertia @ self.rotation.T
@@ -69,14 +84,16 @@ class Placed(Shape):
         points = self.shape.contact_points()
         return np.hstack([self._world(points[:, :-1]), points[:, -1:]])
 
-    def primitives(self) -> list[Primitive]:
-        return [
-            replace(p, position=self._world(p.position), rotation=self.rotation @ p.rotation)
-            for p in self.shape.primitives()
-        ]
-
     def _local(self, x: Array) -> Array:
         return (x - np.asarray(self.position)) @ self.rotation
 
     def _world(self, x: Array) -> Array:
         return x @ self.rotation.T + np.asarray(self.position)
+
+
+def _check_position(shape: Shape, position: Sequence[float]) -> None:
+    if len(checked_vector("Placed position", position)) != shape.dim:
+        raise ConfigurationError(
+            f"Placed position {position} must hold {shape.dim} numbers [m], as many as {shape} has "
+            "dimensions"
+        )

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from simenv.mpm.shapes.base import Array, MassProperties, Shape
-from simenv.mpm.shapes.sampling import lattice, lattice_counts
+from simenv.mpm.shapes.sampling import lattice
 
 CELLS = 2**19
 """Cells of the lattice, about: 80 along each edge of a cube, 724 along each of a square."""
@@ -32,9 +32,9 @@ def overlap(shape: Shape, others: Sequence[Shape]) -> MassProperties | None:
     lowers, uppers = zip(*(other.bounds for other in meeting), strict=True)
     lower = np.maximum(shape.bounds[0], np.min(lowers, axis=0))
     upper = np.minimum(shape.bounds[1], np.max(uppers, axis=0))
-    spacing = float(np.prod(upper - lower) / CELLS) ** (1 / shape.dim)
-    edges = (upper - lower) / lattice_counts(lower, upper, spacing)
-    x = lattice(lower, upper, spacing)
+    counts = _counts(upper - lower)
+    edges = (upper - lower) / counts
+    x = lattice(lower, upper, counts)
     distance = np.maximum(shape.sdf(x), np.min([other.sdf(x) for other in meeting], axis=0))
     share = np.clip(0.5 - distance / edges.min(), 0.0, 1.0)
     return _of_cells(x, share * np.prod(edges), edges) if share.any() else None
@@ -50,6 +50,17 @@ def combined(terms: Iterable[tuple[float, MassProperties]]) -> MassProperties:
         for sign, part, r in ((s, p, p.centroid - centroid) for s, p in terms)
     )
     return MassProperties(volume, np.asarray(centroid), np.asarray(inertia))
+
+
+def _counts(edges: Array) -> list[int]:
+    """Cells along each edge: about `CELLS` as good as cubes, one where an edge is thinner."""
+    thick = np.ones(len(edges), dtype=bool)
+    while True:
+        spacing = float(np.prod(edges[thick] / edges.max()) / CELLS) ** (1 / thick.sum())
+        spacing *= float(edges.max())
+        if np.all(edges[thick] >= spacing):
+            return [max(1, round(float(edge) / spacing)) for edge in edges]
+        thick &= edges >= spacing
 
 
 def _meet(a: tuple[Array, Array], b: tuple[Array, Array]) -> bool:

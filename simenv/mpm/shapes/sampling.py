@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from numbers import Integral
 
 import numpy as np
@@ -26,17 +27,25 @@ def check_seed(seed: object) -> None:
 
 
 def lattice_counts(lower: Array, upper: Array, spacing: float) -> list[int]:
-    """Points per axis of `lattice`."""
+    """Points along each edge of a box, about a spacing apart that divides the edge evenly."""
     return [max(1, round(float(edge) / spacing)) for edge in upper - lower]
 
 
-def lattice(lower: Array, upper: Array, spacing: float) -> Array:
-    """Cell-centred points (P, d), the spacing adjusted to divide each edge evenly."""
-    counts = lattice_counts(lower, upper, spacing)
+def lattice(lower: Array, upper: Array, counts: Sequence[int]) -> Array:
+    """Cell-centred points (P, d) of a box, so many along each edge."""
+    return next(lattice_batches(lower, upper, counts, math.prod(counts)))
+
+
+def lattice_batches(
+    lower: Array, upper: Array, counts: Sequence[int], batch: int
+) -> Iterator[Array]:
+    """The points of `lattice` in its order, `batch` of them at a time."""
     axes = [
         a + (np.arange(n) + 0.5) * (b - a) / n for a, b, n in zip(lower, upper, counts, strict=True)
     ]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(lower))
+    for start in range(0, total := math.prod(counts), batch):
+        index = np.unravel_index(np.arange(start, min(start + batch, total)), counts)
+        yield np.stack([axis[i] for axis, i in zip(axes, index, strict=True)], axis=-1)
 
 
 def even_sequence(shift: Array, start: int, count: int) -> Array:

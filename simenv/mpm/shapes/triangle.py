@@ -9,6 +9,8 @@ from simenv.mpm.shapes.base import Array
 
 SLENDER = 6.0
 """Length over height [-] up to which a triangle is left whole."""
+FLAT = 1e-7
+"""Height over length [-] below which a triangle is no more than its edges."""
 SHORT = 1.0 / 32
 """Length [-] up to which a triangle is left whole, in a mesh of half-length 1."""
 
@@ -17,12 +19,14 @@ def nearest_on_triangle(x: Array, corners: Array) -> Array:
     """Points (P, 3) of triangles (P, 3 corners, 3) nearest to places (P, 3).
 
     The foot of the perpendicular where it falls inside, else the nearest point of the three edges.
+    A triangle without height has no perpendicular, and no point far from its edges.
     """
     a, b, c = np.moveaxis(corners, 1, 0)
     normal = np.cross(b - a, c - a)
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    doubled = np.linalg.norm(normal, axis=1)
+    inside = doubled > FLAT * np.sum((corners - np.roll(corners, 1, axis=1)) ** 2, axis=2).max(axis=1)
+    normal /= np.where(inside, doubled, 1.0)[:, None]
     foot = x - np.einsum("pi,pi->p", x - a, normal)[:, None] * normal
-    inside = np.ones(len(x), dtype=bool)
     best, nearest = np.full(len(x), np.inf), foot.copy()
     for start, end in ((a, b), (b, c), (c, a)):
         edge = end - start
