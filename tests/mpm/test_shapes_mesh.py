@@ -12,7 +12,7 @@ import trimesh
 from simenv import mpm
 from simenv.errors import ConfigurationError
 from simenv.mpm.shapes import mesh_query
-from simenv.mpm.shapes.triangle import nearest_on_triangle, without_slivers
+from simenv.mpm.shapes.triangle import SHORT, SLENDER, nearest_on_triangle, without_slivers
 from tests.mpm import scenes
 from tests.mpm.catalogue import TETRAHEDRON, random_points
 
@@ -136,6 +136,88 @@ def test_given_mesh_is_left_alone():
     np.testing.assert_array_equal(surface.faces, FACES[:, ::-1])
 
 
+def _capped_box(offset: float) -> tuple[np.ndarray, np.ndarray]:
+    """A unit box, one edge of which has a triangle of height about `offset` laid along it."""
+    box = _box((1, 1, 1))
+    vertices, faces = np.array(box.vertices), box.faces.tolist()
+    a, b, c = faces.pop(0)
+    middle, new = (vertices[a] + vertices[b]) / 2, len(vertices)
+    vertices = np.concatenate([vertices, [middle + offset * (vertices[c] - middle)]])
+    return vertices, np.array([*faces, (b, c, new), (c, a, new), (a, b, new)])
+
+
+@pytest.mark.parametrize("offset", [1e-2, 1e-5, 1e-8, 1e-10, 1e-12, 0.0])
+def test_triangles_without_height(offset):
+    """Corners almost or wholly on one line change neither distance, sign, normal nor volume."""
+    surface, box = _box((1, 1, 1)), mpm.Box((0, 0, 0), (1, 1, 1))
+    mesh = mpm.Mesh(_capped_box(offset))
+    vertices = mesh.vertices[-1] + np.random.default_rng(1).normal(0, 1e-3, (200, 3))
+    x = np.concatenate([random_points(box, 1000), _near(surface, 1e-5), vertices])
+    # A triangle that is no more than its edges is 1e-7 high.
+    np.testing.assert_allclose(mesh.sdf(x), box.sdf(x), atol=2e-7)
+    assert mesh.volume == pytest.approx(1.0, rel=1e-12)
+    assert np.all(np.isfinite(mesh.normal(np.concatenate([x, mesh.vertices]))))
+
+
+@pytest.mark.parametrize("gap", [1e-4, 1e-7, 1e-10, 0.0])
+def test_vertices_that_almost_coincide(gap):
+    """Edges shrunk to a gap, or to nothing, leave the solid as it is without them."""
+    ball = trimesh.creation.icosphere(1)
+    vertices, (i, j) = np.array(ball.vertices), ball.edges_unique[7]
+    vertices[j] = vertices[i] + gap * (vertices[j] - vertices[i])
+    mesh, hull = mpm.Mesh((vertices, ball.faces)), mpm.Mesh(_collapsed(vertices, ball.faces, i, j))
+    x = random_points(hull, 2000)
+    # The surfaces are a gap apart.
+    np.testing.assert_allclose(mesh.sdf(x), hull.sdf(x), atol=gap + 1e-7)
+    assert mesh.volume == pytest.approx(hull.volume, rel=10 * gap + 1e-9)
+
+
+def _collapsed(
+    vertices: np.ndarray, faces: np.ndarray, i: int, j: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mesh with vertex j put into i, and without the two triangles at that edge."""
+    faces = np.where(faces == j, i, faces)
+    return vertices, faces[[len(set(face)) == 3 for face in faces.tolist()]]
+
+
+def test_stray_points_count_for_nothing():
+    """Vertices of no triangle, and triangles of one place, do not stretch the bounds."""
+    vertices = np.concatenate([VERTICES, [(5, 5, 5), (9, 9, 9)]])
+    mesh = mpm.Mesh((vertices, [*FACES, (4, 4, 4)]))
+    np.testing.assert_array_equal(mesh.bounds, mpm.Mesh(TETRAHEDRON).bounds)
+
+
+@pytest.mark.parametrize("squash", [(1, 1, 1e-3), (1, 1e-3, 1e-3)])
+def test_distance_against_brute_force(squash):
+    """A ball squashed to slivers: the least distance to any triangle, the side by solid angles.
+
+    A thousandth thick, its walls are told apart by double precision alone: to 1e-8, the height of
+    a triangle that counts as its edges, and as much again for a neighbour that is passed over.
+    """
+    ball = trimesh.creation.icosphere(2)
+    vertices, faces = np.array(ball.vertices) * squash, ball.faces
+    mesh = mpm.Mesh((vertices, faces))
+    x = np.concatenate(
+        [random_points(mesh, 200), vertices + np.random.default_rng(0).normal(0, 1e-3, (162, 3))]
+    )
+    corners = vertices[faces]
+    each = [nearest_on_triangle(np.tile(p, (len(faces), 1)), corners) - p for p in x]
+    least = np.linalg.norm(each, axis=2).min(axis=1)
+    distance = mesh.sdf(x)
+    np.testing.assert_allclose(np.abs(distance), least, atol=2e-7)
+    clear = least > 1e-6
+    np.testing.assert_array_equal(distance[clear] < 0, _winding(corners, x[clear]) > 0.5)
+
+
+def _winding(corners: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Winding number (P,): solid angles over 4π (van Oosterom and Strackee, 1983)."""
+    a, b, c = np.moveaxis(corners[None] - x[:, None, None], 2, 0)
+    la, lb, lc = (np.linalg.norm(v, axis=2) for v in (a, b, c))
+    triple = np.sum(a * np.cross(b, c), axis=2)
+    sums = np.sum(a * b, axis=2) * lc + np.sum(b * c, axis=2) * la + np.sum(c * a, axis=2) * lb
+    return np.sum(2 * np.arctan2(triple, la * lb * lc + sums), axis=1) / (4 * math.pi)
+
+
 @pytest.mark.parametrize("count", [0, 1, 10, 11, 25])
 def test_batches_are_put_together(monkeypatch, count):
     """Looking up many places in several batches gives what one batch gives."""
@@ -178,7 +260,7 @@ def test_slivers_are_cut_up():
     edges = np.roll(thin, -1, axis=1) - thin
     length = np.linalg.norm(edges, axis=2).max(axis=1)
     doubled = np.cross(edges[:, 0], edges[:, 1])[:, 2]
-    assert np.all((length**2 <= 6 * doubled) | (length <= 1 / 32))
+    assert np.all((length**2 <= SLENDER * doubled) | (length <= SHORT))
     assert doubled.sum() == pytest.approx(0.02, rel=1e-12)
 
 
@@ -226,8 +308,9 @@ FLAT = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], float)
         ((VERTICES[:, :2], FACES), r"vertices of shape \(4, 2\) must be"),
         ((VERTICES, [[0, 1, 2, 3]]), r"faces of shape \(1, 4\) must be triangles"),
         ((VERTICES, np.empty((0, 3), int)), r"faces of shape \(0, 3\) must be triangles"),
-        ((VERTICES, [*FACES[:3], (2, 3, 3)]), "1 degenerate triangles .* first number 3"),
+        ((VERTICES, [*FACES[:3], (2, 3, 3)]), "not watertight, 3 open edges"),
         ((VERTICES, FACES, FACES), "Mesh of 3 arrays"),
+        ((np.ones((3, 3)), [[0, 1, 2]]), "every triangle is a point or a line"),
     ],
 )
 def test_bad_surface_is_named(source, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from os import PathLike
 
 import numpy as np
@@ -12,6 +13,7 @@ from simenv.mpm.shapes.base import Array, MassProperties, Shape
 from simenv.mpm.shapes.checks import check_length
 from simenv.mpm.shapes.mesh_file import Source, closed_surface
 from simenv.mpm.shapes.mesh_query import MeshQuery
+from simenv.mpm.shapes.triangle import FLAT
 
 MOST_CONTACTS = 64
 """Contact points of a mesh, at most."""
@@ -34,8 +36,8 @@ class Mesh(Shape):
         faces: (F, 3), counter-clockwise seen from outside.
 
     Raises:
-        ConfigurationError: the file cannot be read, the surface is not closed, its triangles are
-            degenerate or face different ways, it encloses no volume, or a number is out of bounds.
+        ConfigurationError: the file cannot be read, the surface is not closed, its triangles
+            face different ways, it encloses no volume, or a number is out of bounds.
     """
 
     def __init__(self, source: Source, *, scale: float = 1.0) -> None:
@@ -43,7 +45,7 @@ class Mesh(Shape):
         check_length(f"{self._name} scale", scale)
         self.vertices, self.faces = closed_surface(source, scale, self._name)
         self._mass_properties = _mass_properties(self.vertices, self.faces)
-        self._query = MeshQuery(self.vertices[self.faces])
+        self._query = MeshQuery(self.vertices, self.faces)
 
     def __repr__(self) -> str:
         return self._name
@@ -58,12 +60,11 @@ class Mesh(Shape):
     def normal(self, x: Array) -> Array:
         """Away from the nearest point of the surface; on the surface, that triangle's normal."""
         distance, away, face = self._nearest(x)
-        close = np.abs(distance) < CLOSE * np.ptp(self.vertices)
-        a, b, c = (self.vertices[self.faces[face, k]] for k in range(3))
-        slope = np.where(
-            close[..., None], np.cross(b - a, c - a), away * np.sign(distance)[..., None]
-        )
-        return slope / np.linalg.norm(slope, axis=-1, keepdims=True)
+        close = np.abs(distance) < CLOSE * self.extent
+        off_surface = away * np.sign(distance)[..., None]
+        slope = np.where(close[..., None], self._face_normals[face], off_surface)
+        length = np.linalg.norm(slope, axis=-1, keepdims=True)
+        return slope / np.where(length > 0.0, length, 1.0)
 
     def support(self, direction: Array) -> float:
         return float(np.max(self.vertices @ direction))
@@ -83,6 +84,20 @@ class Mesh(Shape):
             step = np.linalg.norm(self.vertices - self.vertices[chosen[-1]], axis=1)
             away = step if len(chosen) == 1 else np.minimum(away, step)
         return np.pad(self.vertices[chosen], ((0, 0), (0, 1)))
+
+    @cached_property
+    def _face_normals(self) -> Array:
+        """Direction (F, 3) of each face's normal; of one without height, that around its corners."""
+        a, b, c = np.moveaxis(self.vertices[self.faces], 1, 0)
+        normals = np.cross(b - a, c - a)
+        around = np.zeros_like(self.vertices)
+        np.add.at(around, self.faces, normals[:, None])
+        longest = np.max(
+            [np.sum((p - q) ** 2, axis=1) for p, q in ((a, b), (b, c), (c, a))], axis=0
+        )
+        flat = np.linalg.norm(normals, axis=1) <= FLAT * longest
+        normals[flat] = around[self.faces[flat]].sum(axis=1)
+        return normals
 
     def _nearest(self, x: Array) -> tuple[Array, Array, NDArray[np.int64]]:
         """Signed distance (...), way from the nearest point (..., 3), its triangle (...)."""

@@ -92,14 +92,19 @@ def _check_numbers(vertices: Array, faces: NDArray[np.generic], name: str) -> No
 
 def _merged(vertices: Array, faces: Faces) -> tuple[Array, Faces]:
     """The vertices that faces use, each place once: files often repeat them for every face."""
-    used, faces = np.unique(faces, return_inverse=True)
-    vertices = vertices[used]
+    vertices, faces = _used(vertices, faces)
     step = SMALLEST_STEP * max(float(np.ptp(vertices, axis=0).max()), 1e-300)
     cells = np.round((vertices - vertices.min(axis=0)) / step)
     _, first, place = np.unique(cells, axis=0, return_index=True, return_inverse=True)
-    faces = place.reshape(-1)[faces.reshape(-1, 3)]
+    faces = place.reshape(-1)[faces]
     # A triangle two corners of which have become one has closed like a zip: nothing opens.
-    return vertices[first], faces[np.all(faces != np.roll(faces, 1, axis=1), axis=1)]
+    return _used(vertices[first], faces[np.all(faces != np.roll(faces, 1, axis=1), axis=1)])
+
+
+def _used(vertices: Array, faces: Faces) -> tuple[Array, Faces]:
+    """Without the vertices that no face has."""
+    used, faces = np.unique(faces, return_inverse=True)
+    return vertices[used], faces.reshape(-1, 3)
 
 
 def _check_edges(faces: Faces, name: str) -> None:
@@ -121,6 +126,8 @@ def _check_edges(faces: Faces, name: str) -> None:
 
 def _signed_fill(vertices: Array, faces: Faces, name: str) -> float:
     """Volume [-] over the cube of the longest edge of the bounds; negative if it faces inwards."""
+    if len(faces) == 0:
+        raise ConfigurationError(f"{name}: every triangle is a point or a line; give it a surface")
     scaled = (vertices - vertices[0]) / np.ptp(vertices, axis=0).max()
     a, b, c = np.moveaxis(scaled[faces], 1, 0)
     fill = float(np.einsum("fi,fi->", a, np.cross(b, c))) / 6

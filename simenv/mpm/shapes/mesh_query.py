@@ -13,6 +13,8 @@ from simenv.mpm.shapes.triangle import nearest_on_triangle, without_slivers
 
 MODULE = "simenv_mpm_mesh_query"
 
+ROUNDING = 1e-12
+"""Share [-] by which a neighbour must be nearer for the search to go on."""
 BATCH = 2**18
 """Places looked up at once, which bounds the memory needed."""
 
@@ -31,20 +33,34 @@ def _look_up(
     side[i] = q.sign
 
 
+def _neighbours(faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The triangles (F, 3) across the edges of each triangle of a closed surface."""
+    ends = np.sort(np.stack([faces, np.roll(faces, -1, axis=1)], axis=2), axis=2).reshape(-1, 2)
+    # Each edge occurs twice: sorted, its two triangles are side by side.
+    pairs = np.lexsort((ends[:, 1], ends[:, 0])).reshape(-1, 2)
+    across = np.empty(len(ends), dtype=np.int64)
+    across[pairs] = pairs[:, ::-1] // 3
+    return across.reshape(-1, 3)
+
+
 class MeshQuery:
     """Nearest points of a closed surface.
 
     The side is that of the winding number (Barill et al., "Fast Winding Numbers for Soups and
     Clouds", 2018), which, unlike the normal of the nearest triangle, is also right beside sharp
     edges, thin walls and slivers. Warp finds the nearest triangle in single precision, in
-    coordinates scaled to the mesh; the nearest point of it is then taken in double precision.
+    coordinates scaled to the mesh. From there the search goes on in double precision, from a
+    triangle to its neighbours as long as one of them is nearer: slivers are mistaken for each other
+    in single precision.
 
     Args:
-        corners: of the triangles, (F, 3, 3) [m], counter-clockwise seen from outside.
+        vertices: (V, 3) [m].
+        faces: (F, 3), counter-clockwise seen from outside, of a closed surface.
     """
 
-    def __init__(self, corners: Array) -> None:
-        self._corners = corners
+    def __init__(self, vertices: Array, faces: NDArray[np.int64]) -> None:
+        self._corners = corners = vertices[faces]
+        self._neighbours = _neighbours(faces)
         lower, upper = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
         self._middle = (lower + upper) / 2
         self._scale = float(np.max(upper - lower)) / 2
@@ -64,8 +80,26 @@ class MeshQuery:
         piece, side = (wp.empty(len(x), dtype=t, device="cpu") for t in (int, float))
         load([_look_up], "cpu")
         wp.launch(_look_up, len(x), [mesh.id, reach, points, piece, side], device="cpu")
-        face = parent[piece.numpy()]
-        return nearest_on_triangle(x, self._corners[face]), face, side.numpy()
+        point, face = self._descend(x, parent[piece.numpy()])
+        return point, face, side.numpy()
+
+    def _descend(self, x: Array, face: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
+        """Nearest points (P, 3) and their triangles (P,), from triangles nearby."""
+        face, point = face.copy(), nearest_on_triangle(x, self._corners[face])
+        distance = np.linalg.norm(x - point, axis=1)
+        moved = np.arange(len(x))
+        while len(moved):
+            start, better = face[moved], np.zeros(len(moved), dtype=bool)
+            for k in range(3):
+                other = self._neighbours[start, k]
+                there = nearest_on_triangle(x[moved], self._corners[other])
+                away = np.linalg.norm(x[moved] - there, axis=1)
+                nearer = away < distance[moved] * (1 - ROUNDING)
+                at = moved[nearer]
+                face[at], point[at], distance[at] = other[nearer], there[nearer], away[nearer]
+                better |= nearer
+            moved = moved[better]
+        return point, face
 
     @cached_property
     def _mesh(self) -> tuple[wp.Mesh, NDArray[np.int64]]:

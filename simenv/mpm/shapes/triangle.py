@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from simenv.mpm.shapes.base import Array
 
-SLENDER = 6.0
+SLENDER = 12.0
 """Length over height [-] up to which a triangle is left whole."""
 FLAT = 1e-7
 """Height over length [-] below which a triangle is no more than its edges."""
-SHORT = 1.0 / 32
+SHORT = 1.0 / 16
 """Length [-] up to which a triangle is left whole, in a mesh of half-length 1."""
 
 
@@ -24,7 +24,9 @@ def nearest_on_triangle(x: Array, corners: Array) -> Array:
     a, b, c = np.moveaxis(corners, 1, 0)
     normal = np.cross(b - a, c - a)
     doubled = np.linalg.norm(normal, axis=1)
-    inside = doubled > FLAT * np.sum((corners - np.roll(corners, 1, axis=1)) ** 2, axis=2).max(axis=1)
+    inside = doubled > FLAT * np.sum((corners - np.roll(corners, 1, axis=1)) ** 2, axis=2).max(
+        axis=1
+    )
     normal /= np.where(inside, doubled, 1.0)[:, None]
     foot = x - np.einsum("pi,pi->p", x - a, normal)[:, None] * normal
     best, nearest = np.full(len(x), np.inf), foot.copy()
@@ -43,7 +45,8 @@ def without_slivers(corners: Array) -> tuple[Array, NDArray[np.int64]]:
     """Triangles (F, 3, 3), long thin ones cut into pieces, and of which (F,) each is a piece.
 
     In single precision the nearest point of a triangle of length l and height h, seen from l away,
-    is off by about 6e-8 l (l / h)². The longest edge is halved until l / h or l is small.
+    is off by about 6e-8 l (l / h)², and its solid angle from beside it by as much. The longest edge
+    is halved until l / h or l is small.
     """
     parent = np.arange(len(corners))
     while np.any(thin := _is_thin(corners)):
