@@ -45,23 +45,22 @@ class Painter:
         look: dict[str, Any] = self.functional.task.picture(
             state[row], None if action is None else action[row]
         )
-        x = state.x[index].detach()
+        x = state.x[index].detach().cpu().numpy()
         if len(self.solids):
-            eye = look["camera"].pose.eye[: x.shape[1]] if x.shape[1] == 3 else None
+            eye = look["camera"].pose.eye if x.shape[1] == 3 else None
             x, look = _with_spheres(x, look, self.solids.spheres(state.pose[index], eye))
         return self.splatter.render(x, **look)
 
 
 def _with_spheres(
-    x: Tensor, look: dict[str, Any], spheres: Spheres
+    x: np.ndarray, look: dict[str, Any], spheres: Spheres
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Particles and how they look, followed by those of tools and rigid bodies."""
-    positions = x.cpu().numpy()
-    colors = np.broadcast_to(unit_colors("colors", look["colors"]), (len(positions), 3))
-    radii = np.broadcast_to(look["radius"], len(positions))
+    colors = np.broadcast_to(unit_colors("colors", look["colors"]), (len(x), 3))
+    radii = np.broadcast_to(np.asarray(look["radius"]), len(x))
     look = {
         **look,
         "colors": np.concatenate([colors, spheres.colors]),
         "radius": np.concatenate([radii, spheres.radii]),
     }
-    return np.concatenate([positions, spheres.positions]), look
+    return np.concatenate([x, spheres.positions]), look

@@ -87,7 +87,7 @@ class Mesh(Shape):
 
     @cached_property
     def _face_normals(self) -> Array:
-        """Direction (F, 3) of each face's normal; of one without height, that around its corners."""
+        """Normals (F, 3), of any length; faces without height have that around their corners."""
         a, b, c = np.moveaxis(self.vertices[self.faces], 1, 0)
         normals = np.cross(b - a, c - a)
         around = np.zeros_like(self.vertices)
