@@ -36,8 +36,8 @@ def test_extent_and_origin(name):
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_tools_can_be_simulated(name):
-    """A kernel can evaluate every tool, which has points to touch with."""
+def test_tools_have_points_to_touch_with(name):
+    """Every tool can meet walls and other bodies when it is let go."""
     tool = TOOLS[name][0]
     assert len(tool.contact_points()) > 0
 
