@@ -11,7 +11,7 @@ import numpy as np
 from simenv.errors import ConfigurationError
 from simenv.mpm.contact import FAINT
 from simenv.mpm.distance import DistanceField
-from simenv.mpm.shapes import Array, Placed, Shape
+from simenv.mpm.shapes import Array, HalfSpace, Placed, Shape
 from simenv.mpm.shapes.frames import rotation_matrix
 from simenv.mpm.thickness import least_thickness, thickness
 from simenv.mpm.walls import Wall
@@ -193,11 +193,8 @@ def _check_finite(name: str, shape: Shape, density: float | None) -> None:
 
 
 def _plane_point(shape: Shape) -> Array | None:
-    """A point of the boundary of a half-space, however it is placed; None of any other shape."""
-    if not math.isinf(shape.radius_about(np.zeros(shape.dim))):
-        return None
-    first, *others = shape.primitives()
-    return None if others else first.position
+    """A point of the boundary of a half-space; None of any other shape."""
+    return np.asarray(shape.point, dtype=np.float64) if isinstance(shape, HalfSpace) else None
 
 
 def _centroid(shape: Shape) -> Array:

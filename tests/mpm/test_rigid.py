@@ -249,7 +249,7 @@ def _add(method: str, dim: int = 3, **changes):
         ("add_rigid", {"density": math.inf}, "density = inf"),
         ("add_rigid", {"velocity": (0.0, math.inf, 0.0)}, "velocity .* finite"),
         ("add_rigid", {"spin": 1.0}, "spin = 1.0 .* 3 finite"),
-        ("add_rigid", {"shape": mpm.HalfSpace((0, 0, 0), (0, 1, 0))}, "infinite.*tool only"),
+        ("add_rigid", {"shape": mpm.HalfSpace((0, 0, 0), (0, 1, 0))}, "infinite.*can be a tool"),
         ("add_rigid", {"shape": mpm.Sphere((0.5, 0.5), 0.1)}, "2-D, the scene 3-D"),
         (
             "add_tool",
