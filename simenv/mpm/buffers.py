@@ -48,6 +48,8 @@ class Buffers:
         n, p, d = num_envs, scene.num_particles, scene.dim
         self.work = Frames(1, n, scene, types, device)
         self.mass, self.A = self.zeros(n, p), self.zeros(n, p, d, d)
+        spectral = p if any(g.law.measure for g in groups) else 0
+        self.strain, self.axes = self.zeros(n, spectral, d), self.zeros(n, spectral, d, d)
         self.rest_volume = self._volumes().repeat(n, 1)
         self.volume = self.rest_volume.clone()
         self.grid = self.zeros(n, num_nodes(scene), 4)
@@ -95,6 +97,8 @@ class Buffers:
             rows=view(self.rows[envs], wp.int32),
             members=[view(m, wp.int32) for m in members],
             parameters=self.views(self.parameters, envs),
+            strain=view(self.strain[envs], t.vec),
+            axes=view(self.axes[envs], t.mat),
             A=view(self.A[envs], t.mat),
             grid=view(self.grid[envs], t.node),
             fault=view(self.fault[envs], wp.int32),

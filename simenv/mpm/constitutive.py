@@ -1,12 +1,12 @@
 """Kernels that apply a constitutive law to its particles, and their adjoint."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import warp as wp
 
 from simenv.mpm.materials import Material
+from simenv.mpm.materials.base import Response
 from simenv.mpm.transfer import INVERTED
 from simenv.mpm.types import Types
 
@@ -14,44 +14,40 @@ _registry: dict[tuple[str, Types, str], Any] = {}
 
 
 def constitutive_kernel(law: Material, types: Types) -> Any:
-    """Kernel F ← project((I + dt C) F), A = m C − k V τ(F).
+    """Kernel F, m ← project((I + dt C) F, m), A = mass C − k V τ(F).
 
     Launch over environments x particles of the group, flattened; `members` gives each thread its
-    particle.
+    particle. `strain` and `axes` hold what `principal_kernel` found, for a law with a `measure`;
+    `memory` may be empty for a law without one.
     """
-    return _cached(law, types, "advance")
-
-
-def stress_kernel(law: Material, types: Types) -> Any:
-    """Kernel A = m C − k V τ(F) for an F that has been advanced already; arguments as above."""
-    return _cached(law, types, "again")
+    return _cached(law, types, "forward", _forward)
 
 
 def constitutive_adjoint_kernel(law: Material, types: Types) -> Any:
     """Adjoint of `constitutive_kernel`, material parameters and mass included."""
-    return _cached(law, types, "adjoint")
+    return _cached(law, types, "adjoint", _adjoint)
 
 
-def _cached(law: Material, types: Types, kind: str) -> Any:
+def _cached(law: Material, types: Types, kind: str, build: Callable[..., Any]) -> Any:
     key = (law.key, types, kind)
     if key not in _registry:
-        _registry[key] = _BUILDERS[kind](law, types)
+        module = f"simenv_mpm_{kind}_{law.key}_{types.tag}"
+        _registry[key] = build(law, law.response(types), types, module)
     return _registry[key]
 
 
-def _module(law: Material, types: Types, suffix: str = "") -> str:
-    return f"simenv_mpm_constitutive{suffix}_{law.key}_{types.tag}"
+def _forward(law: Material, response: Response, types: Types, module: str) -> Any:
+    T, mat, vec = types.scalar, types.mat, types.vec
+    Parameters, respond = types.parameters(law.size(types.dim)), response.respond
+    spectral, remembers = law.measure is not None, law.has_memory
 
-
-def _forward(law: Material, types: Types, advance: bool) -> Any:
-    T, mat, d = types.scalar, types.mat, types.dim
-    Parameters = types.parameters(law.size(d))
-    stress, project = law.stress(types), law.projection(types)
-
-    @wp.kernel(module=_module(law, types, "" if advance else "_again"), enable_backward=False)
+    @wp.kernel(module=module, enable_backward=False)
     def constitutive(
         F: wp.array(dtype=mat),
         C: wp.array(dtype=mat),
+        memory: wp.array(dtype=T),
+        strain: wp.array(dtype=vec),
+        axes: wp.array(dtype=mat),
         parameters: wp.array(dtype=Parameters),
         mass: wp.array(dtype=T),
         volume: wp.array(dtype=T),
@@ -59,50 +55,48 @@ def _forward(law: Material, types: Types, advance: bool) -> Any:
         dt: T,
         k: T,
         F_out: wp.array(dtype=mat),
+        memory_out: wp.array(dtype=T),
         A: wp.array(dtype=mat),
         particles: int,
         fault: wp.array(dtype=wp.int32),
     ):
         i = wp.tid()
         p = members[i]
-        theta = parameters[i]
         c = C[p]
-        f = F_out[p]
-        if wp.static(advance):
-            f = F[p] + c * F[p] * dt
-            if wp.static(project is not None):
-                f = project(f, theta)
-            # Written as "not greater" so that NaN is caught too.
-            if not wp.determinant(f) > T(0.0):
-                wp.atomic_or(fault, p // particles, INVERTED)
-            F_out[p] = f
-        A[p] = c * mass[p] - stress(f, c, theta) * (k * volume[p])
+        trial = F[p] + c * F[p] * dt
+        m = T(0.0)
+        e = vec()
+        u = mat()
+        if wp.static(remembers):
+            m = memory[p]
+        if wp.static(spectral):
+            e = strain[p]
+            u = axes[p]
+        f, tau, m_new = respond(trial, c, parameters[i], m, e, u)
+        # Written as "not greater" so that NaN is caught too.
+        if not wp.determinant(f) > T(0.0):
+            wp.atomic_or(fault, p // particles, INVERTED)
+        F_out[p] = f
+        A[p] = c * mass[p] - tau * (k * volume[p])
+        if wp.static(remembers):
+            memory_out[p] = m_new
 
     return constitutive
 
 
-def _adjoint(law: Material, types: Types) -> Any:
-    T, mat, d = types.scalar, types.mat, types.dim
-    Parameters = types.parameters(law.size(d))
-    stress, project = law.stress(types), law.projection(types)
-    module = _module(law, types, "_adjoint")
-
-    @wp.func(module=module)
-    def stress_power(F: mat, C: mat, p: Parameters, G: mat):
-        return wp.ddot(stress(F, C, p), G)
-
-    if project is not None:
-
-        @wp.func(module=module)
-        def projected_power(F: mat, p: Parameters, G: mat):
-            return wp.ddot(project(F, p), G)
+def _adjoint(law: Material, response: Response, types: Types, module: str) -> Any:
+    T, mat, vec = types.scalar, types.mat, types.vec
+    Parameters, pull = types.parameters(law.size(types.dim)), response.pull
+    spectral, remembers = law.measure is not None, law.has_memory
 
     # enable_backward makes Warp generate the adjoints that wp.grad calls.
     @wp.kernel(module=module, enable_backward=True)
     def constitutive_adjoint(
         F: wp.array(dtype=mat),
-        F_next: wp.array(dtype=mat),
         C: wp.array(dtype=mat),
+        memory: wp.array(dtype=T),
+        strain: wp.array(dtype=vec),
+        axes: wp.array(dtype=mat),
         parameters: wp.array(dtype=Parameters),
         mass: wp.array(dtype=T),
         volume: wp.array(dtype=T),
@@ -112,32 +106,34 @@ def _adjoint(law: Material, types: Types) -> Any:
         A_bar: wp.array(dtype=mat),
         F_bar: wp.array(dtype=mat),
         C_bar: wp.array(dtype=mat),
+        memory_bar: wp.array(dtype=T),
         parameters_bar: wp.array(dtype=Parameters),
         mass_bar: wp.array(dtype=T),
     ):
         i = wp.tid()
         p = members[i]
-        theta = parameters[i]
+        f = F[p]
         c = C[p]
         a_bar = A_bar[p]
+        m = T(0.0)
+        m_bar = T(0.0)
+        e = vec()
+        u = mat()
+        if wp.static(remembers):
+            m = memory[p]
+            m_bar = memory_bar[p]
+        if wp.static(spectral):
+            e = strain[p]
+            u = axes[p]
         tau_bar = a_bar * (-k * volume[p])
-        f_bar, c_bar, theta_bar, _unused = wp.grad(stress_power)(F_next[p], c, theta, tau_bar)
-        f_bar = f_bar + F_bar[p]
-        if wp.static(project is not None):
-            trial = F[p] + c * F[p] * dt
-            trial_bar, yield_bar, _rest = wp.grad(projected_power)(trial, theta, f_bar)
-            f_bar = trial_bar
-            theta_bar = theta_bar + yield_bar
-        C_bar[p] = c_bar + a_bar * mass[p] + f_bar * wp.transpose(F[p]) * dt
-        F_bar[p] = f_bar + wp.transpose(c) * f_bar * dt
+        trial_bar, c_bar, theta_bar, m_pulled = pull(
+            f + c * f * dt, c, parameters[i], m, e, u, F_bar[p], tau_bar, m_bar
+        )
+        C_bar[p] = c_bar + a_bar * mass[p] + trial_bar * wp.transpose(f) * dt
+        F_bar[p] = trial_bar + wp.transpose(c) * trial_bar * dt
         parameters_bar[i] = parameters_bar[i] + theta_bar
         mass_bar[p] = mass_bar[p] + wp.ddot(c, a_bar)
+        if wp.static(remembers):
+            memory_bar[p] = m_pulled
 
     return constitutive_adjoint
-
-
-_BUILDERS: dict[str, Callable[[Material, Types], Any]] = {
-    "advance": partial(_forward, advance=True),
-    "again": partial(_forward, advance=False),
-    "adjoint": _adjoint,
-}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from simenv.errors import ConfigurationError, ShapeError
-from simenv.mpm.materials import Material
+from simenv.mpm.materials import DENSITY, Bound, Material, Response
 from simenv.mpm.types import Types
 
 
@@ -33,7 +33,7 @@ class NeuralLaw(Material):
         ConfigurationError: a density or wave speed that is not finite and > 0.
     """
 
-    parameters: ClassVar[tuple[str, ...]] = ()
+    bounds: ClassVar[Mapping[str, Bound]] = {"density": DENSITY}
     in_torch: ClassVar[bool] = True
 
     def __init__(
@@ -46,9 +46,11 @@ class NeuralLaw(Material):
     ) -> None:
         self.stress_module, self.projection_module = stress, projection
         self.density, self.fastest = density, wave_speed
-        for name, value in (("density", density), ("wave_speed", wave_speed)):
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigurationError(f"NeuralLaw: {name} = {value} must be finite and > 0")
+        if not (math.isfinite(wave_speed) and wave_speed > 0):
+            raise ConfigurationError(
+                f"NeuralLaw: wave_speed = {wave_speed} [m/s] must be finite and > 0"
+            )
+        self.validate(self.values())
 
     @property
     def key(self) -> str:
@@ -85,20 +87,12 @@ class NeuralLaw(Material):
             raise ShapeError(f"NeuralLaw: stress of F {tuple(F.shape)} is {tuple(tau.shape)}")
         return tau
 
-    def size(self, dim: int) -> int:
-        return 1
-
     def pack(self, values: Mapping[str, Tensor], dim: int) -> Sequence[Tensor]:
         # A kernel's parameter vector may not be empty; no kernel reads this one.
         return (torch.zeros_like(values["density"]),)
 
-    def validate(self, values: Mapping[str, Tensor]) -> None:
-        bad = values["density"][~(values["density"] > 0)].detach()
-        if bad.numel():
-            raise ConfigurationError(f"NeuralLaw: density = {float(bad[0])} must be > 0")
-
     def wave_speed(self, values: Mapping[str, Tensor]) -> Tensor:
         return torch.full_like(values["density"], self.fastest)
 
-    def stress(self, types: Types) -> Any:
+    def response(self, types: Types) -> Response:
         raise ConfigurationError("NeuralLaw has no kernel; it runs in torch")

@@ -109,7 +109,7 @@ class ParameterPacker:
         if overrides:
             values |= {name: self._column(name, v, body) for name, v in overrides.items()}
             law.validate(values)
-            self.scene.check_speed(float(law.wave_speed(values).detach().max()))
+            self.scene.check_substep(law.largest_dt(values, self.scene.dx))
         if law.channel is not None:
             values["activation"] = torch.zeros((), **self._like)
         return values

@@ -11,7 +11,7 @@ import numpy as np
 
 from simenv.errors import ConfigurationError, UnstableTimeStepError, require_count
 from simenv.mpm.body import Body, fill
-from simenv.mpm.materials import Material
+from simenv.mpm.materials import STABLE_COURANT, Material
 from simenv.mpm.rigid import Rigid, make_rigid
 from simenv.mpm.shapes import Array, Shape
 from simenv.mpm.walls import Wall
@@ -19,8 +19,6 @@ from simenv.mpm.walls import Wall
 if TYPE_CHECKING:
     from simenv.mpm.simulator import Simulator
 
-STABLE_COURANT = 0.7
-"""Largest c Δt/Δx [-] that is accepted (c: fastest wave); published scenes run up to 0.7."""
 CHOSEN_COURANT = 0.5
 """c Δt/Δx [-] aimed at where the scene chooses its own substep."""
 
@@ -111,8 +109,12 @@ class Scene:
 
     @property
     def largest_dt(self) -> float:
-        """Largest substep [s] accepted: c Δt ≤ 0.7 Δx for waves, |v| Δt ≤ Δx for motion."""
-        return min(STABLE_COURANT * self.dx / self._wave_speed(), self.dx / self._top_speed())
+        """Largest substep [s] accepted: what every law bears, and |v| Δt ≤ Δx for motion."""
+        if not self.bodies:
+            raise ConfigurationError("the scene has no body; add one with add_body")
+        laws = [body.material for body in self.bodies]
+        stable = min(law.largest_dt(law.values(), self.dx) for law in laws)
+        return min(stable, self.dx / self._top_speed())
 
     @property
     def substeps(self) -> int:
@@ -134,14 +136,13 @@ class Scene:
             )
         return self._substeps
 
-    def check_speed(self, speed: float) -> None:
-        """Raise UnstableTimeStepError if waves of this speed [m/s] are too fast for the substep."""
-        largest = STABLE_COURANT * self.dx / speed
+    def check_substep(self, largest: float) -> None:
+        """Raise UnstableTimeStepError if the substep exceeds the `largest` [s] that a law bears."""
         if self.dt > largest * (1 + 1e-9) and not self._allow_unstable:
             raise UnstableTimeStepError(
-                f"waves of {speed:.4g} m/s (from the parameters handed to this step) need a "
-                f"substep of at most {largest:.4g} s, the scene has {self.dt:.4g} s; use "
-                f"substeps >= {math.ceil(self.step / largest)}, or allow_unstable=True",
+                f"the parameters handed to this step need a substep of at most {largest:.4g} s, "
+                f"the scene has {self.dt:.4g} s; use substeps >= "
+                f"{math.ceil(self.step / largest)}, or allow_unstable=True",
                 largest,
             )
 
@@ -373,12 +374,6 @@ class Scene:
         if v.shape != (length,) or not np.all(np.isfinite(v)):
             raise ConfigurationError(f"{name} = {value} must hold {length} finite numbers")
         return v
-
-    def _wave_speed(self) -> float:
-        if not self.bodies:
-            raise ConfigurationError("the scene has no body; add one with add_body")
-        laws = [body.material for body in self.bodies]
-        return max(float(law.wave_speed(law.values())) for law in laws)
 
     def _top_speed(self) -> float:
         """Fastest motion to expect [m/s]: the initial one and a fall across the domain."""

@@ -13,23 +13,17 @@ from typing import Any
 
 import warp as wp
 
-from simenv.mpm.constitutive import (
-    constitutive_adjoint_kernel,
-    constitutive_kernel,
-    stress_kernel,
-)
+from simenv.mpm.constitutive import constitutive_adjoint_kernel, constitutive_kernel
 from simenv.mpm.device import CAPTURE
 from simenv.mpm.fields import Frame
 from simenv.mpm.grid import grid_adjoint_kernel, grid_kernel, row_kernels
-from simenv.mpm.materials import Material
+from simenv.mpm.materials.principal import lanes, principal_kernel
 from simenv.mpm.parameters import Group
 from simenv.mpm.rigid_schedule import RigidAdjoint, RigidLaunches
 from simenv.mpm.scene import Scene
 from simenv.mpm.transfer import forward_kernels
 from simenv.mpm.transfer_adjoint import adjoint_kernels
 from simenv.mpm.types import Types
-
-LawKernel = Callable[[Material, Types], Any]
 
 
 def num_nodes(scene: Scene) -> int:
@@ -102,6 +96,7 @@ class Chunk:
         first_rows: for each row of the grids, whether a particle's stencil begins there.
         rows: for each row of the grids, whether the substep's particles touch it.
         members: for each group, the particles that its parameters belong to.
+        strain, axes: principal strains and axes of the spectral laws' trial gradients.
     """
 
     device: str
@@ -117,6 +112,8 @@ class Chunk:
     rows: Any
     members: Sequence[Any]
     parameters: Sequence[Any]
+    strain: Any
+    axes: Any
     A: Any
     grid: Any
     fault: Any
@@ -127,6 +124,11 @@ class Chunk:
         types = self.constants.types
         transfer = forward_kernels(types)
         laws = [constitutive_kernel(group.law, types) for group in self.groups]
+        laws += [
+            principal_kernel(types, group.law.measure, lanes(types, self.device))
+            for group in self.groups
+            if group.law.measure is not None
+        ]
         rows = vars(row_kernels(types)).values()
         rigids = self.rigids.kernels(types) if self.rigids else []
         return [*rows, transfer.p2g, transfer.g2p, grid_kernel(types), *laws, *rigids]
@@ -138,7 +140,7 @@ class Chunk:
 
     def substep(self, source: Frame, target: Frame) -> None:
         """One substep from `source` to `target`, which may be the same."""
-        self.stress(constitutive_kernel, source, target)
+        self.stress(source, target)
         self.to_grid(source, self.grid)
         c = self.constants
         self.launch(
@@ -150,18 +152,34 @@ class Chunk:
         if self.rigids:
             self.rigids.move(self, source, target)
 
-    def stress(self, kernel: LawKernel, source: Frame, target: Frame) -> None:
-        """A of every particle, by `constitutive_kernel` or, where F is known, `stress_kernel`."""
+    def stress(self, source: Frame, target: Frame) -> None:
+        """F and memory of `target`, and A of every particle."""
         c = self.constants
         for group, members, parameters in zip(
             self.groups, self.members, self.parameters, strict=True
         ):
+            self._find_axes(group, source)
             self.launch(
-                kernel(group.law, c.types),
+                constitutive_kernel(group.law, c.types),
                 group.count,
-                [source.F, source.C, parameters, self.mass, self.volume, members]
-                + [c.dt, c.k, target.F, self.A, c.particles, self.fault],
+                [source.F, source.C, source.Jp, self.strain, self.axes, parameters, self.mass]
+                + [self.volume, members, c.dt, c.k, target.F, target.Jp, self.A, c.particles]
+                + [self.fault],
             )
+
+    def _find_axes(self, group: Group, source: Frame) -> None:
+        """Principal strains and axes of a group's trial gradients, if its law wants them."""
+        c, measure = self.constants, group.law.measure
+        if measure is None:
+            return
+        per_thread = lanes(c.types, self.device)
+        blocks = -(-group.count // per_thread)
+        self.launch(
+            principal_kernel(c.types, measure, per_thread),
+            blocks,
+            [source.F, source.C, c.dt, blocks, c.particles, group.start, group.count]
+            + [self.strain, self.axes],
+        )
 
     def to_grid(self, source: Frame, velocity: Any) -> None:
         """P2G, the grid update and contact; leaves node velocities in `velocity`."""
@@ -237,11 +255,7 @@ class Adjoint:
         """Every kernel of the backward step, to load before capture."""
         types = self.chunk.constants.types
         transfer = adjoint_kernels(types)
-        laws = [
-            kernel(group.law, types)
-            for group in self.chunk.groups
-            for kernel in (stress_kernel, constitutive_adjoint_kernel)
-        ]
+        laws = [constitutive_adjoint_kernel(group.law, types) for group in self.chunk.groups]
         rigids = self.rigids.kernels(types) if self.rigids else []
         return [transfer.p2g, transfer.g2p, grid_adjoint_kernel(types), *laws, *rigids]
 
@@ -266,7 +280,8 @@ class Adjoint:
 
     def reverse(self, source: Frame, target: Frame) -> None:
         """Adjoint of one substep: `bar` goes from the adjoint of `target` to that of `source`."""
-        self.chunk.stress(stress_kernel, source, target)
+        # F and memory of the target are written anew, with the values that they have.
+        self.chunk.stress(source, target)
         self.chunk.to_grid(source, self.velocity)
         self.chunk.clear(self.grid_bar)
         self._reverse_gather(source, target)
@@ -275,7 +290,7 @@ class Adjoint:
             self.rigids.act(self.chunk, source, self.bar, self.grid_bar)
         self._reverse_grid()
         self._reverse_scatter(source)
-        self._reverse_constitutive(source, target)
+        self._reverse_constitutive(source)
 
     def _reverse_gather(self, source: Frame, target: Frame) -> None:
         c, bar = self.chunk.constants, self.bar
@@ -302,7 +317,7 @@ class Adjoint:
             + [self.chunk.origin, c.nodes, c.dx, c.inv_dx, bar.x, bar.v, self.mass_bar],
         )
 
-    def _reverse_constitutive(self, source: Frame, target: Frame) -> None:
+    def _reverse_constitutive(self, source: Frame) -> None:
         c, chunk = self.chunk.constants, self.chunk
         for group, members, theta, theta_bar in zip(
             chunk.groups, chunk.members, chunk.parameters, self.parameters_bar, strict=True
@@ -310,7 +325,7 @@ class Adjoint:
             chunk.launch(
                 constitutive_adjoint_kernel(group.law, c.types),
                 group.count,
-                [source.F, target.F, source.C, theta, chunk.mass, chunk.volume, members]
-                + [c.dt, c.k, chunk.A, self.bar.F, self.bar.C]
-                + [theta_bar, self.mass_bar],
+                [source.F, source.C, source.Jp, chunk.strain, chunk.axes, theta, chunk.mass]
+                + [chunk.volume, members, c.dt, c.k, chunk.A, self.bar.F, self.bar.C]
+                + [self.bar.Jp, theta_bar, self.mass_bar],
             )

@@ -10,16 +10,13 @@ import warp as wp
 
 from simenv.mpm.collision import collision_kernels
 from simenv.mpm.collision_adjoint import collision_adjoint_kernels
-from simenv.mpm.constitutive import (
-    constitutive_adjoint_kernel,
-    constitutive_kernel,
-    stress_kernel,
-)
+from simenv.mpm.constitutive import constitutive_adjoint_kernel, constitutive_kernel
 from simenv.mpm.contact import contact_kernel
 from simenv.mpm.contact_adjoint import contact_adjoint_kernel
 from simenv.mpm.coupling import coupling_kernels
 from simenv.mpm.coupling_adjoint import coupling_adjoint_kernels
 from simenv.mpm.grid import grid_adjoint_kernel, grid_kernel, row_kernels
+from simenv.mpm.materials.principal import principal_kernel
 from simenv.mpm.motion import motion_kernels
 from simenv.mpm.touching import touching_kernels
 from simenv.mpm.transfer import forward_kernels
@@ -41,8 +38,8 @@ def _kernels(dim: int, dtype: str) -> list[Any]:
     kernels = [*vars(forward).values(), *vars(adjoint).values()]
     kernels += [*vars(row_kernels(types)).values(), grid_kernel(types), grid_adjoint_kernel(types)]
     for law in scenes.laws(dim):
-        kernels += [constitutive_kernel(law, types), stress_kernel(law, types)]
-        kernels += [constitutive_adjoint_kernel(law, types)]
+        kernels += [constitutive_kernel(law, types), constitutive_adjoint_kernel(law, types)]
+    kernels += [principal_kernel(types, measure, 1) for measure in ("log", "biot")]
     # In the precision that a GPU is used with: they are many, and slow to compile.
     return kernels + (_rigid_kernels(types) if dtype == "float32" else [])
 

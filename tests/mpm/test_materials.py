@@ -1,16 +1,14 @@
 """Constitutive laws: rest, objectivity, isotropy, energy, small strains, muscles."""
 
 import math
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
-import warp as wp
 
 from simenv import mpm
 from simenv.errors import ConfigurationError
-from simenv.mpm.types import warp_types
+from simenv.mpm.torch_law import respond
 from tests.mpm import scenes
 
 ELASTIC = ("soft", "corotated")
@@ -18,41 +16,16 @@ TOLERANCES = {"float64": 1e-10, "float32": 1e-5}
 """Relative to E; a stress takes some thirty operations, each to 1e-16 or 6e-8."""
 
 
-@cache
-def _kernel(body: str, dim: int, dtype: str):
-    """Kernel (F, C, p) -> τ of the law of one body of the menagerie."""
-    types = warp_types(dim, dtype)
-    law = dict(zip(scenes.BODIES, scenes.laws(dim), strict=True))[body]
-    mat, Parameters, stress = types.mat, types.parameters(law.size(dim)), law.stress(types)
-
-    @wp.kernel(module=f"simenv_tests_{body.replace(' ', '_')}_{types.tag}", enable_backward=False)
-    def evaluate(
-        F: wp.array(dtype=mat),
-        C: wp.array(dtype=mat),
-        p: wp.array(dtype=Parameters),
-        tau: wp.array(dtype=mat),
-    ):
-        i = wp.tid()
-        tau[i] = stress(F[i], C[i], p[i])
-
-    return law, evaluate
-
-
 def _stress(body: str, F: np.ndarray, dtype: str = "float64", activation: float = 0.0):
-    """Kirchhoff stress [Pa] of a batch of deformation gradients."""
+    """Kirchhoff stress [Pa] of a batch of deformation gradients, by the law's own kernel."""
     n, dim = len(F), F.shape[-1]
-    law, kernel = _kernel(body, dim, dtype)
-    types = warp_types(dim, dtype)
+    law = dict(zip(scenes.BODIES, scenes.laws(dim), strict=True))[body]
     values = law.values()
     values["activation"] = torch.tensor(activation, dtype=torch.float64)
-    p = np.broadcast_to([float(part) for part in law.pack(values, dim)], (n, law.size(dim)))
-    arrays = [
-        wp.array(a.astype(dtype), dtype=t, device="cpu")
-        for a, t in ((F, types.mat), (0.0 * F, types.mat), (p, types.parameters(law.size(dim))))
-    ]
-    tau = wp.zeros(n, dtype=types.mat, device="cpu")
-    wp.launch(kernel, dim=n, inputs=arrays, outputs=[tau], device="cpu")
-    return tau.numpy().astype(float)
+    like = {"dtype": getattr(torch, dtype)}
+    p = torch.stack(list(law.pack(values, dim))).to(**like).expand(n, -1)
+    F = torch.as_tensor(F).to(**like)
+    return respond(law, F, 0 * F, p, torch.ones(n, **like))[1].double().numpy()
 
 
 def _lame() -> tuple[float, float]:
