@@ -94,5 +94,5 @@ class NeuralLaw(Material):
     def wave_speed(self, values: Mapping[str, Tensor]) -> Tensor:
         return torch.full_like(values["density"], self.fastest)
 
-    def response(self, types: Types) -> Response:
+    def make_response(self, types: Types) -> Response:
         raise ConfigurationError("NeuralLaw has no kernel; it runs in torch")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -175,15 +174,17 @@ def _flag(F: Tensor) -> Any:
 
 def _stress_alone(law: Any) -> Any:
     """The law without its projection: what it says of an F that is on the yield surface."""
-    half: Any = object.__new__(_without_projection(type(law)))
+    kind = type(law)
+    if kind not in _HALVES:
+        without = {"projection": _none, "return_mapping": _none, "__module__": kind.__module__}
+        _HALVES[kind] = type(f"{kind.__name__}_stress", (kind,), without)
+    half: Any = object.__new__(_HALVES[kind])
     half.__dict__.update(law.__dict__)
     return half
 
 
-@lru_cache(maxsize=None)
-def _without_projection(law: Any) -> Any:
-    def none(self: Any, types: Types) -> None:
-        return None
+_HALVES: dict[type, type] = {}
 
-    changes = {"projection": none, "return_mapping": none, "__module__": law.__module__}
-    return type(f"{law.__name__}_stress", (law,), changes)
+
+def _none(self: Any, types: Types) -> None:
+    return None

@@ -153,10 +153,18 @@ class Material(ABC):
         kinematic = float((eta / values["density"]).detach().max())
         return min(largest, STABLE_DIFFUSION * dx**2 / max(kinematic, 1e-300))
 
-    @abstractmethod
     def response(self, types: Types) -> Response:
-        """The law's Warp functions."""
+        """The law's Warp functions; made once, since Warp knows functions by their names."""
+        if (self.key, types) not in _responses:
+            _responses[self.key, types] = self.make_response(types)
+        return _responses[self.key, types]
 
+    @abstractmethod
+    def make_response(self, types: Types) -> Response:
+        """Make the law's Warp functions."""
+
+
+_responses: dict[tuple[str, Types], Response] = {}
 
 _WORD = {ord(c): "_" for c in ".<>"}
 

@@ -98,7 +98,7 @@ class Muscle(Material):
     def viscosity(self, values: Mapping[str, Tensor]) -> Tensor | None:
         return self.elastic.viscosity(values)
 
-    def response(self, types: Types) -> Response:
+    def make_response(self, types: Types) -> Response:
         T, mat, vec, d = types.scalar, types.mat, types.vec, types.dim
         n, passive = self.elastic.size(d), self.elastic.response(types)
         Passive, Active = types.parameters(n), types.parameters(n + 1 + d)
@@ -120,13 +120,22 @@ class Muscle(Material):
             return fibre
 
         @wp.func(module=module)
-        def respond(trial: mat, C: mat, p: Active, m: T, strain: vec, axes: mat):
-            F, tau, m_new = relaxed(trial, C, passive_part(p), m, strain, axes)
+        def active_stress(F: mat, p: Active):
             stretched = F * fibre_part(p)
-            return F, tau + wp.outer(stretched, stretched) * p[n], m_new
+            return wp.outer(stretched, stretched) * p[n]
 
         @wp.func(module=module)
-        def pull(
+        def active_power(F: mat, p: Active, tau_bar: mat):
+            return wp.ddot(active_stress(F, p), tau_bar)
+
+        # Names of their own: the passive law's functions are compiled beside these.
+        @wp.func(module=module)
+        def respond_active(trial: mat, C: mat, p: Active, m: T, strain: vec, axes: mat):
+            F, tau, m_new = relaxed(trial, C, passive_part(p), m, strain, axes)
+            return F, tau + active_stress(F, p), m_new
+
+        @wp.func(module=module)
+        def pull_active(
             trial: mat,
             C: mat,
             p: Active,
@@ -137,21 +146,12 @@ class Muscle(Material):
             tau_bar: mat,
             m_bar: T,
         ):
-            fibre = fibre_part(p)
-            stretched = trial * fibre
-            both = (tau_bar + wp.transpose(tau_bar)) * stretched
-            stretched_bar = both * p[n]
-            full_bar = F_bar + wp.outer(stretched_bar, fibre)
+            own_bar, p_bar, _tau = wp.grad(active_power)(trial, p, tau_bar)
             trial_bar, C_bar, q_bar, m_out = pull_passive(
-                trial, C, passive_part(p), m, strain, axes, full_bar, tau_bar, m_bar
+                trial, C, passive_part(p), m, strain, axes, F_bar + own_bar, tau_bar, m_bar
             )
-            fibre_bar = wp.transpose(trial) * stretched_bar
-            p_bar = Active()
             for i in range(n):
                 p_bar[i] = q_bar[i]
-            p_bar[n] = T(0.5) * wp.dot(both, stretched)
-            for i in range(d):
-                p_bar[wp.static(n + 1) + i] = fibre_bar[i]
             return trial_bar, C_bar, p_bar, m_out
 
-        return Response(respond, pull, False)
+        return Response(respond_active, pull_active, False)

@@ -43,12 +43,13 @@ class SpectralLaw(Validated):
         """Warp function (ε, p) -> ε on the yield surface; None: elastic."""
         return None
 
-    def response(self, types: Types) -> Response:
+    def make_response(self, types: Types) -> Response:
         """Stress of the trial gradient after the return mapping."""
         T, mat, vec, d = types.scalar, types.mat, types.vec, types.dim
         p_vec, module = types.parameters(self.size(d)), f"simenv_mpm_law_{self.key}_{types.tag}"
-        stress, mapped = self._with_memory(types, module)
-        plastic = self.return_mapping(types) is not None
+        mapping = self.return_mapping(types)
+        plastic = mapping is not None
+        stress, mapped = self._with_memory(types, module, mapping)
         along = principal_tools(types, str(self.measure))
         compose, seen, stretched = along.compose, along.seen, along.stretched
         per_square, meet, seed = along.per_square, along.meet, along.seed
@@ -114,10 +115,10 @@ class SpectralLaw(Validated):
 
         return Response(respond, pull, plastic)
 
-    def _with_memory(self, types: Types, module: str) -> tuple[Any, Any]:
+    def _with_memory(self, types: Types, module: str, mapping: Any) -> tuple[Any, Any]:
         """The law's two functions as (ε, p, m) -> stresses and (ε, p, m) -> (ε, m)."""
         T, vec, p_vec = types.scalar, types.vec, types.parameters(self.size(types.dim))
-        stress, mapped = self.principal_stress(types), self.return_mapping(types)
+        stress = self.principal_stress(types)
 
         @wp.func(module=module)
         def stress_alone(e: vec, p: p_vec, m: T):
@@ -129,10 +130,10 @@ class SpectralLaw(Validated):
 
         @wp.func(module=module)
         def mapped_alone(e: vec, p: p_vec, m: T):
-            return mapped(e, p), m
+            return mapping(e, p), m
 
-        with_memory = mapped if self.has_memory else mapped_alone
-        return stress if self.has_memory else stress_alone, with_memory if mapped else unchanged
+        mapped = mapping if self.has_memory else mapped_alone
+        return stress if self.has_memory else stress_alone, mapped if mapping else unchanged
 
 
 @lru_cache(maxsize=None)

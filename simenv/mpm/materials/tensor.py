@@ -25,7 +25,7 @@ class TensorLaw(Validated):
         """Warp function (F, p) -> F on the yield surface; None: elastic."""
         return None
 
-    def response(self, types: Types) -> Response:
+    def make_response(self, types: Types) -> Response:
         """Stress of the projected trial gradient."""
         T, mat, p_vec = types.scalar, types.mat, types.parameters(self.size(types.dim))
         module = f"simenv_mpm_law_{self.key}_{types.tag}"
