@@ -22,7 +22,7 @@ from simenv.mpm.touching import touching_kernels
 from simenv.mpm.transfer import forward_kernels
 from simenv.mpm.transfer_adjoint import adjoint_kernels
 from simenv.mpm.types import Types, warp_types
-from tests.mpm import scenes
+from tests.mpm.materials import laws
 from tests.mpm.problem import STATE, Problem, simulator
 
 ARCHITECTURE = 90
@@ -37,7 +37,7 @@ def _kernels(dim: int, dtype: str) -> list[Any]:
     forward, adjoint = forward_kernels(types), adjoint_kernels(types)
     kernels = [*vars(forward).values(), *vars(adjoint).values()]
     kernels += [*vars(row_kernels(types)).values(), grid_kernel(types), grid_adjoint_kernel(types)]
-    for law in scenes.laws(dim):
+    for law in (laws.law_of(name, dim) for name in laws.NAMES):
         kernels += [constitutive_kernel(law, types), constitutive_adjoint_kernel(law, types)]
     kernels += [principal_kernel(types, measure, 1) for measure in ("log", "biot")]
     # In the precision that a GPU is used with: they are many, and slow to compile.

@@ -58,9 +58,9 @@ class SpectralLaw(Validated):
         def power(e: vec, p: p_vec, m: T, stress_bar: vec, stretch_bar: vec, m_bar: T):
             # All outputs, weighted by their adjoints, as a function of the trial strains.
             e_new, m_new = mapped(e, p, m)
-            total = wp.dot(stress(e_new, p, m_new), stress_bar)
+            total = wp.dot(stress(e_new, p, m_new), stress_bar) + m_new * m_bar
             if wp.static(plastic):
-                total = total + wp.dot(stretched(e, e_new), stretch_bar) + m_new * m_bar
+                total = total + wp.dot(stretched(e, e_new), stretch_bar)
             return total
 
         @wp.func(module=module)
