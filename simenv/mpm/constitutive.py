@@ -1,6 +1,7 @@
 """Kernels that apply a constitutive law to its particles, and their adjoint."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import warp as wp
@@ -20,7 +21,17 @@ def constitutive_kernel(law: Material, types: Types) -> Any:
     particle. `strain` and `axes` hold what `principal_kernel` found, for a law with a `measure`;
     `memory` may be empty for a law without one.
     """
-    return _cached(law, types, "forward", _forward)
+    return _cached(law, types, "forward", partial(_forward, advance=True))
+
+
+def stress_kernel(law: Material, types: Types) -> Any:
+    """The same for an F that has been advanced already; arguments as above.
+
+    Saves an elastic law the multiplication; a plastic one has to return to the yield surface again.
+    """
+    if law.response(types).plastic:
+        return constitutive_kernel(law, types)
+    return _cached(law, types, "again", partial(_forward, advance=False))
 
 
 def constitutive_adjoint_kernel(law: Material, types: Types) -> Any:
@@ -36,7 +47,7 @@ def _cached(law: Material, types: Types, kind: str, build: Callable[..., Any]) -
     return _registry[key]
 
 
-def _forward(law: Material, response: Response, types: Types, module: str) -> Any:
+def _forward(law: Material, response: Response, types: Types, module: str, advance: bool) -> Any:
     T, mat, vec = types.scalar, types.mat, types.vec
     Parameters, respond = types.parameters(law.size(types.dim)), response.respond
     spectral, remembers = law.measure is not None, law.has_memory
@@ -63,7 +74,9 @@ def _forward(law: Material, response: Response, types: Types, module: str) -> An
         i = wp.tid()
         p = members[i]
         c = C[p]
-        trial = F[p] + c * F[p] * dt
+        trial = F_out[p]
+        if wp.static(advance):
+            trial = F[p] + c * F[p] * dt
         m = T(0.0)
         e = vec()
         u = mat()
@@ -73,13 +86,14 @@ def _forward(law: Material, response: Response, types: Types, module: str) -> An
             e = strain[p]
             u = axes[p]
         f, tau, m_new = respond(trial, c, parameters[i], m, e, u)
-        # Written as "not greater" so that NaN is caught too.
-        if not wp.determinant(f) > T(0.0):
-            wp.atomic_or(fault, p // particles, INVERTED)
-        F_out[p] = f
+        if wp.static(advance):
+            # Written as "not greater" so that NaN is caught too.
+            if not wp.determinant(f) > T(0.0):
+                wp.atomic_or(fault, p // particles, INVERTED)
+            F_out[p] = f
+            if wp.static(remembers):
+                memory_out[p] = m_new
         A[p] = c * mass[p] - tau * (k * volume[p])
-        if wp.static(remembers):
-            memory_out[p] = m_new
 
     return constitutive
 
@@ -88,6 +102,7 @@ def _adjoint(law: Material, response: Response, types: Types, module: str) -> An
     T, mat, vec = types.scalar, types.mat, types.vec
     Parameters, pull = types.parameters(law.size(types.dim)), response.pull
     spectral, remembers = law.measure is not None, law.has_memory
+    plastic = response.plastic
 
     # enable_backward makes Warp generate the adjoints that wp.grad calls.
     @wp.kernel(module=module, enable_backward=True)
@@ -103,6 +118,7 @@ def _adjoint(law: Material, response: Response, types: Types, module: str) -> An
         members: wp.array(dtype=wp.int32),
         dt: T,
         k: T,
+        F_next: wp.array(dtype=mat),
         A_bar: wp.array(dtype=mat),
         F_bar: wp.array(dtype=mat),
         C_bar: wp.array(dtype=mat),
@@ -125,9 +141,13 @@ def _adjoint(law: Material, response: Response, types: Types, module: str) -> An
         if wp.static(spectral):
             e = strain[p]
             u = axes[p]
+        # What an elastic law makes of the trial gradient is the trial gradient.
+        trial = F_next[p]
+        if wp.static(plastic):
+            trial = f + c * f * dt
         tau_bar = a_bar * (-k * volume[p])
         trial_bar, c_bar, theta_bar, m_pulled = pull(
-            f + c * f * dt, c, parameters[i], m, e, u, F_bar[p], tau_bar, m_bar
+            trial, c, parameters[i], m, e, u, F_bar[p], tau_bar, m_bar
         )
         C_bar[p] = c_bar + a_bar * mass[p] + trial_bar * wp.transpose(f) * dt
         F_bar[p] = trial_bar + wp.transpose(c) * trial_bar * dt

@@ -13,10 +13,15 @@ from typing import Any
 
 import warp as wp
 
-from simenv.mpm.constitutive import constitutive_adjoint_kernel, constitutive_kernel
+from simenv.mpm.constitutive import (
+    constitutive_adjoint_kernel,
+    constitutive_kernel,
+    stress_kernel,
+)
 from simenv.mpm.device import CAPTURE
 from simenv.mpm.fields import Frame
 from simenv.mpm.grid import grid_adjoint_kernel, grid_kernel, row_kernels
+from simenv.mpm.materials import Material
 from simenv.mpm.materials.principal import lanes, principal_kernel
 from simenv.mpm.parameters import Group
 from simenv.mpm.rigid_schedule import RigidAdjoint, RigidLaunches
@@ -24,6 +29,8 @@ from simenv.mpm.scene import Scene
 from simenv.mpm.transfer import forward_kernels
 from simenv.mpm.transfer_adjoint import adjoint_kernels
 from simenv.mpm.types import Types
+
+LawKernel = Callable[[Material, Types], Any]
 
 
 def num_nodes(scene: Scene) -> int:
@@ -140,7 +147,7 @@ class Chunk:
 
     def substep(self, source: Frame, target: Frame) -> None:
         """One substep from `source` to `target`, which may be the same."""
-        self.stress(source, target)
+        self.stress(constitutive_kernel, source, target)
         self.to_grid(source, self.grid)
         c = self.constants
         self.launch(
@@ -152,15 +159,15 @@ class Chunk:
         if self.rigids:
             self.rigids.move(self, source, target)
 
-    def stress(self, source: Frame, target: Frame) -> None:
-        """F and memory of `target`, and A of every particle."""
+    def stress(self, kernel: LawKernel, source: Frame, target: Frame) -> None:
+        """A of every particle, by `constitutive_kernel` or, where F is known, `stress_kernel`."""
         c = self.constants
         for group, members, parameters in zip(
             self.groups, self.members, self.parameters, strict=True
         ):
             self._find_axes(group, source)
             self.launch(
-                constitutive_kernel(group.law, c.types),
+                kernel(group.law, c.types),
                 group.count,
                 [source.F, source.C, source.Jp, self.strain, self.axes, parameters, self.mass]
                 + [self.volume, members, c.dt, c.k, target.F, target.Jp, self.A, c.particles]
@@ -255,7 +262,11 @@ class Adjoint:
         """Every kernel of the backward step, to load before capture."""
         types = self.chunk.constants.types
         transfer = adjoint_kernels(types)
-        laws = [constitutive_adjoint_kernel(group.law, types) for group in self.chunk.groups]
+        laws = [
+            kernel(group.law, types)
+            for group in self.chunk.groups
+            for kernel in (stress_kernel, constitutive_adjoint_kernel)
+        ]
         rigids = self.rigids.kernels(types) if self.rigids else []
         return [transfer.p2g, transfer.g2p, grid_adjoint_kernel(types), *laws, *rigids]
 
@@ -280,8 +291,7 @@ class Adjoint:
 
     def reverse(self, source: Frame, target: Frame) -> None:
         """Adjoint of one substep: `bar` goes from the adjoint of `target` to that of `source`."""
-        # F and memory of the target are written anew, with the values that they have.
-        self.chunk.stress(source, target)
+        self.chunk.stress(stress_kernel, source, target)
         self.chunk.to_grid(source, self.velocity)
         self.chunk.clear(self.grid_bar)
         self._reverse_gather(source, target)
@@ -290,7 +300,7 @@ class Adjoint:
             self.rigids.act(self.chunk, source, self.bar, self.grid_bar)
         self._reverse_grid()
         self._reverse_scatter(source)
-        self._reverse_constitutive(source)
+        self._reverse_constitutive(source, target)
 
     def _reverse_gather(self, source: Frame, target: Frame) -> None:
         c, bar = self.chunk.constants, self.bar
@@ -317,7 +327,7 @@ class Adjoint:
             + [self.chunk.origin, c.nodes, c.dx, c.inv_dx, bar.x, bar.v, self.mass_bar],
         )
 
-    def _reverse_constitutive(self, source: Frame) -> None:
+    def _reverse_constitutive(self, source: Frame, target: Frame) -> None:
         c, chunk = self.chunk.constants, self.chunk
         for group, members, theta, theta_bar in zip(
             chunk.groups, chunk.members, chunk.parameters, self.parameters_bar, strict=True
@@ -326,6 +336,6 @@ class Adjoint:
                 constitutive_adjoint_kernel(group.law, c.types),
                 group.count,
                 [source.F, source.C, source.Jp, chunk.strain, chunk.axes, theta, chunk.mass]
-                + [chunk.volume, members, c.dt, c.k, chunk.A, self.bar.F, self.bar.C]
+                + [chunk.volume, members, c.dt, c.k, target.F, chunk.A, self.bar.F, self.bar.C]
                 + [self.bar.Jp, theta_bar, self.mass_bar],
             )

@@ -121,10 +121,10 @@ class _Respond(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
-        _F, C, memory, p = inputs = ctx.saved_tensors
+        F, C, memory, p = inputs = ctx.saved_tensors
         F_bar, memory_bar, tau_bar = (bar.clone().contiguous() for bar in bars)
         C_bar, p_bar, mass_bar = (torch.zeros(t.shape).to(t) for t in (C, p, memory))
-        results = [tau_bar, F_bar, C_bar, memory_bar, p_bar, mass_bar]
+        results = [F.contiguous(), tau_bar, F_bar, C_bar, memory_bar, p_bar, mass_bar]
         _launch(ctx.law, constitutive_adjoint_kernel, inputs, results, [])
         return None, F_bar, C_bar, memory_bar, p_bar
 

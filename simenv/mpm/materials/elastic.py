@@ -45,8 +45,8 @@ class FixedCorotated(LinearElastic, SpectralLaw):
 class Hencky(LinearElastic, SpectralLaw):
     """Hencky solid, τ_i = 2μ ε_i + λ tr ε along the principal axes, ε = ln σ.
 
-    The elastic part of the plastic laws. Source: Bonet & Wood, 2nd ed., eq. 6.44-6.46; the
-    logarithmic strain in MPM: Klár et al., ACM TOG 35(4), 2016, eq. 25.
+    The elastic part of the plastic laws. Source: Bonet & Wood, 2nd ed., sec. 6.6 (a law linear in
+    the logarithmic stretches); in MPM: Klár et al., ACM TOG 35(4), 2016.
     """
 
     def principal_stress(self, types: Types) -> Any:

@@ -52,7 +52,7 @@ class Fluid(Viscous):
     """Weakly compressible Newtonian fluid, τ = λ J (J − 1) I + 2 η J dev(sym C).
 
     F keeps the volume ratio alone. λ is chosen for the speed of sound √(λ/ρ) wanted, some ten times
-    the fastest flow. Source: Tampubolon et al., ACM TOG 36(4), 2017, sec. 4.2 (pressure); Landau &
+    the fastest flow. Source: Ma et al., NCLaw, ICML 2023 (pressure); Landau &
     Lifshitz, Fluid Mechanics, 2nd ed., eq. 15.3 (viscosity).
 
     Args:
@@ -91,7 +91,7 @@ class Bingham(Viscous):
     """Fluid with a yield stress, η_eff = η + τ_y (1 − e^{−m γ̇})/γ̇.
 
     Below the yield stress τ_y it creeps with the large viscosity η + m τ_y. Source: Papanastasiou,
-    J. Rheology 31, 1987, eq. 5.
+    J. Rheology 31, 1987.
 
     Args:
         bulk_modulus: λ [Pa].

@@ -23,8 +23,8 @@ class VonMises(LinearElastic, SpectralLaw):
     With ε = ln σ of the trial: δγ = ‖dev ε‖ − σ_y/2μ; where it is positive,
     ε ← ε − δγ dev ε/‖dev ε‖. σ_y bounds the Frobenius norm of the stress deviator: the yield stress
     of a tension test is √(3/2) σ_y, that of shear σ_y/√2. In 2-D the deviator is that of the plane.
-    Source: Simo & Hughes, Computational Inelasticity, 1998, box 3.2; as used by Ma et al., NCLaw
-    (ICML 2023), app. B.
+    Source: Simo & Hughes, Computational Inelasticity, 1998, ch. 3 (radial return); in MPM: Ma et
+    al., NCLaw, ICML 2023.
 
     Args:
         E: Young's modulus [Pa].
@@ -68,8 +68,8 @@ class DruckerPrager(LinearElastic, SpectralLaw):
     At F = I sand without cohesion stands on the tip: gradients there are one-sided (those of the
     cone for tr e < 0, zero beyond).
 
-    Source: Klár et al., ACM TOG 35(4), 2016, eq. 26-28; volume correction: Tampubolon et al., ACM
-    TOG 36(4), 2017, sec. 4.3.4.
+    Source: Klár et al., ACM TOG 35(4), 2016 (return mapping); Tampubolon et al., ACM TOG 36(4), 2017
+    (volume correction, cohesion).
 
     Args:
         E: Young's modulus [Pa].

@@ -3,8 +3,8 @@
 The symmetric b = F Fᵀ is brought to diagonal form by a fixed number of Jacobi sweeps (Golub & Van
 Loan, Matrix Computations, 4th ed., sec. 8.5), with logarithms by a polynomial: straight-line code
 without branches or calls, that a compiler turns into vector instructions over the particles
-("lanes") that a thread takes. This makes it six times as fast as a particle at a time. On a GPU,
-where threads are the lanes, a thread takes one.
+("lanes") that a thread takes. In three dimensions that is several times as
+fast as a particle at a time. On a GPU, where threads are the lanes, a thread takes one.
 """
 
 from functools import lru_cache

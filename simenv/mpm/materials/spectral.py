@@ -4,7 +4,7 @@ With the trial gradient's left stretch b = F Fᵀ = U diag(σ²) Uᵀ, an isotro
 rotation: τ = U diag(s) Uᵀ, and a return mapping σ -> σ' gives F' = U diag(σ'/σ) Uᵀ F. Both are
 isotropic functions of b, whose adjoint is, along the principal axes of b, a gradient on the
 diagonal and the divided differences (f_i − f_j)/(σ_i² − σ_j²) beside it (Ogden, Non-Linear Elastic
-Deformations, 1984, sec. 6.1.4). Where two σ meet these have the limit (∂_i − ∂_j)(f_i − f_j)/2
+Deformations, 1984, ch. 6). Where two σ meet these have the limit (∂_i − ∂_j)(f_i − f_j)/2
 with respect to σ²: exact for every f that does not distinguish the axes, those of a return mapping
 that couples them included.
 """
