@@ -68,8 +68,8 @@ class DruckerPrager(LinearElastic, SpectralLaw):
     At F = I sand without cohesion stands on the tip: gradients there are one-sided (those of the
     cone for tr e < 0, zero beyond).
 
-    Source: Klár et al., ACM TOG 35(4), 2016 (return mapping); Tampubolon et al., ACM TOG 36(4), 2017
-    (volume correction, cohesion).
+    Source: Klár et al., ACM TOG 35(4), 2016 (return mapping); Tampubolon et al., ACM TOG 36(4),
+    2017 (volume correction, cohesion).
 
     Args:
         E: Young's modulus [Pa].
