@@ -12,10 +12,10 @@ The effective masses along and across the normal are
     1/m = K_i c_i + K_o c_o,
 
 with c the compliance of a body at the point and K how many points of it touch anything in this
-substep (`touching.py`). A body lent to K points in K equal parts takes from all of them together
-what it would take from one that held it as a whole, however many there are and whichever body they
-belong to, and no sum of impulses overshoots (mass splitting: Tonge, Benevolenski and Voroshilov,
-ACM TOG 31(4), 2012, sec. 3).
+substep (`touching.py`): a body is lent to its points in K equal parts. So their impulses, computed
+side by side, may be added however many there are and whichever body they belong to, and never take
+more than the velocity that there is (mass splitting: Tonge, Benevolenski and Voroshilov, ACM TOG
+31(4), 2012, sec. 3).
 
 One round of this takes a share s of the velocity that it should take (0.9 for a ball, 0.3 for the
 face of a cube), so there are several in a substep, each with the velocities of the one before: the
@@ -37,8 +37,8 @@ from simenv.mpm.types import Types
 from simenv.mpm.walls import SEPARATING, SLIP
 
 STIFFNESS, DAMPING, GRIP = 0.02, 0.9, 0.75
-"""κ, δ and τ [-]. Any δ and τ up to 1 are stable; a little less than 1 damps a body that turns as
-it is pushed, and keeps a ball at rest in touch."""
+"""κ, δ and τ [-]. With δ and τ up to 1 no impulse overshoots; a little less damps a body that turns
+as it is pushed, and keeps a ball at rest in touch."""
 ROUNDS = 8
 """How often bodies meet in a substep, each time with the velocities that the time before left."""
 SLOWEST = 1.0e-10

@@ -50,7 +50,7 @@ class DistanceField:
             ConfigurationError: the lattice is too large.
         """
         where = tuple(float(c) for c in centre)
-        return _kept(_Key(shape), where, float(spacing), float(margin))
+        return _kept(ShapeKey(shape), where, float(spacing), float(margin))
 
     @classmethod
     def sampled(cls, shape: Shape, centre: Array, spacing: float, margin: float) -> "DistanceField":
@@ -68,8 +68,12 @@ class DistanceField:
 
 
 @dataclass(frozen=True, eq=False)
-class _Key:
-    """A shape as a key: equal if the shapes are, or, where they cannot be hashed, the same."""
+class ShapeKey:
+    """A shape as the key of a cache: equal if the shapes are, or, without a hash, the same.
+
+    Attributes:
+        shape: what is looked up; kept alive by the cache.
+    """
 
     shape: Shape
 
@@ -80,7 +84,7 @@ class _Key:
             return id(self.shape)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Key):
+        if not isinstance(other, ShapeKey):
             return NotImplemented
         if self.shape is other.shape:
             return True
@@ -91,7 +95,7 @@ class _Key:
 
 
 @lru_cache(maxsize=KEPT)
-def _kept(key: _Key, centre: tuple[float, ...], spacing: float, margin: float) -> DistanceField:
+def _kept(key: ShapeKey, centre: tuple[float, ...], spacing: float, margin: float) -> DistanceField:
     return DistanceField.sampled(key.shape, np.array(centre), spacing, margin)
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import warp as wp
 
 from simenv.mpm.contact import touch_type
-from simenv.mpm.distance import DistanceField
+from simenv.mpm.distance import KEPT, DistanceField, ShapeKey
 from simenv.mpm.rigid import Rigid
 from simenv.mpm.scene import Scene
-from simenv.mpm.shapes import Array, Shape
+from simenv.mpm.shapes import Array
 from simenv.mpm.types import Types
 from simenv.mpm.walls import Wall, meeting_mode
 
@@ -111,25 +112,31 @@ def inner_balls(rigid: Rigid, scene: Scene) -> np.ndarray:
     flat. Without them equal boxes would not stack.
     """
     others = [other for other in meeting(rigid, scene) if not other.flat]
-    points = rigid.shape.contact_points()
-    points = points[points[:, -1] == 0.0]
-    if not others or len(points) == 0:
+    if not others:
         return np.zeros((0, 4))
     # A spline reads the lattice up to one and a half spacings about a point.
     radius = 1.5 * max(spacing_of(other, scene) for other in others)
-    return _in_frame(rigid, _inscribed(rigid.shape, points[:, :-1], radius), scene.dim)
+    return _in_frame(rigid, _inscribed(ShapeKey(rigid.shape), radius), scene.dim)
 
 
-def _inscribed(shape: Shape, points: Array, radius: float) -> Array:
-    """Balls (K, d + 1) within a shape, each as near as it can be to a point of the surface.
+@lru_cache(maxsize=KEPT)
+def _inscribed(key: ShapeKey, radius: float) -> Array:
+    """Balls (K, d + 1) within a shape, each as near as it can be to a contact point of radius 0.
 
     Steps towards the depth `radius` along the normal; where faces meet it is the normal now of one,
     now of another. Balls that find no room come out smaller, and are left out if much smaller.
     """
-    x = points.copy()
+    shape = key.shape
+    balls = shape.contact_points()
+    points = balls[balls[:, -1] == 0.0, :-1]
+    if len(points) == 0:
+        return balls[:0]
+    x, depth = points, np.zeros(len(points))
     for _ in range(INSCRIBING):
-        x = x - (shape.sdf(x) + radius)[:, None] * shape.normal(x)
-    depth = -shape.sdf(x)
+        x = x - (radius - depth)[:, None] * shape.normal(x)
+        depth = -shape.sdf(x)
+        if np.all(np.abs(depth - radius) <= 1e-9 * radius):
+            break
     near = np.linalg.norm(x - points, axis=1) <= 2 * math.sqrt(len(x.T)) * radius
     room = near & (depth > 0.5 * radius)
     return np.hstack([x[room], depth[room, None]])
