@@ -21,20 +21,21 @@ USAGE = """usage: simenv VERB [options]
   evaluate RUN          score a run against random actions
   record RUN            an episode as GIF and MP4
   bench                 measure speed on this machine
+  validate [CASE…]      physics against theory and experiment
 
 `simenv VERB --help` lists a verb's options.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code (2 for bad input)."""
+    """Run one verb; returns the exit code: its own, 2 for bad input."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in HELP:
         print(USAGE, end="")
         return 0 if words else 2
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        _choose("verb", words[0], VERBS)(words[1:])
+        return _choose("verb", words[0], VERBS)(words[1:]) or 0
     except (SimenvError, OSError) as error:
         print(f"simenv: {error}", file=sys.stderr)
         return 2
@@ -44,7 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("simenv: interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 class Terminated(KeyboardInterrupt):
@@ -142,17 +142,30 @@ def _bench(words: list[str]) -> None:
     run(options.out, quick=options.quick, taichi_python=options.taichi_python)
 
 
+def _validate(words: list[str]) -> int:
+    from agents.options import Validate
+
+    options = _parse(Validate, "validate", words)
+    from simenv.validation.registry import select
+
+    cases = select(options.cases, options.slow)
+    from simenv.validation.runner import validate
+
+    return 0 if validate(cases, options.plots, options.table) else 1
+
+
 def _finished(run: Any) -> None:
     print(f"finished: {run.path}\nnext: simenv evaluate {run.path}; simenv record {run.path}")
 
 
-VERBS: dict[str, Callable[[list[str]], None]] = {
+VERBS: dict[str, Callable[[list[str]], int | None]] = {
     "list": _list,
     "optimise": _optimise,
     "train": _train,
     "evaluate": _evaluate,
     "record": _record,
     "bench": _bench,
+    "validate": _validate,
 }
 ALGORITHMS: dict[str, Callable[[list[str]], None]] = {"sac": _train_sac}
 

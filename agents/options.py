@@ -138,3 +138,17 @@ class Bench:
     """Interpreter that has taichi installed, for the comparison; none leaves it out."""
     out: Path = Path("runs/bench")
     """Folder for results.json and table.md."""
+
+
+@dataclass(frozen=True)
+class Validate:
+    """Measure physics against theory and experiment; exit code 1 if a figure is out of tolerance."""
+
+    cases: Positional[tuple[str, ...]] = ()
+    """Cases by name; none runs every quick one."""
+    plots: Path | None = None
+    """Folder for a plot of each case, as PNG."""
+    slow: bool = False
+    """Run the slow cases as well."""
+    table: Path | None = None
+    """File for the table, in Markdown."""
