@@ -142,7 +142,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Validate:
-    """Measure physics against theory and experiment; exit code 1 if a figure is out of tolerance."""
+    """Measure physics against theory and experiment; exit code 1 if something is out of bounds."""
 
     cases: Positional[tuple[str, ...]] = ()
     """Cases by name; none runs every quick one."""

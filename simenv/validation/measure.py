@@ -12,6 +12,9 @@ from simenv import mpm
 from simenv.errors import SimenvError
 from simenv.validation.outcome import Array
 
+Law = Callable[..., mpm.Material]
+"""A class of materials."""
+
 
 def follow(
     sim: mpm.Simulator,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +61,8 @@ class Curve:
     """
 
     label: str
-    x: Sequence[float] | Array
-    y: Sequence[float] | Array
+    x: Sequence[float] | NDArray[Any]
+    y: Sequence[float] | NDArray[Any]
     style: Style
     band: float = 0.0
     absolute: bool = False

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from simenv import mpm
-from simenv.validation.measure import follow, period
+from simenv.validation.measure import Law, follow, period
 from simenv.validation.outcome import Array, Comparison, Curve, Outcome, Panel
 
 E, DENSITY, LENGTH, SPEED = 100.0, 1.0, 25.0, 0.1
@@ -63,7 +63,7 @@ def _panel() -> Panel:
 
 def _period(
     dx: float,
-    law: type[mpm.NeoHookean | mpm.FixedCorotated] = mpm.NeoHookean,
+    law: Law = mpm.NeoHookean,
     dtype: str = "float64",
     dim: int = 2,
 ) -> float:
@@ -74,7 +74,7 @@ def _period(
 @cache
 def amplitude(
     dx: float,
-    law: type[mpm.NeoHookean | mpm.FixedCorotated] = mpm.NeoHookean,
+    law: Law = mpm.NeoHookean,
     dtype: str = "float64",
     dim: int = 2,
 ) -> Array:
@@ -91,7 +91,7 @@ def amplitude(
     return amplitudes
 
 
-def scene(dim: int, dx: float, law: type[mpm.NeoHookean | mpm.FixedCorotated]) -> mpm.Scene:
+def scene(dim: int, dx: float, law: Law) -> mpm.Scene:
     """The bar along x, held by a sticky wall at x = 0.
 
     In the plane it fills the domain between slip walls, and ν = 0 makes the motion one-dimensional.

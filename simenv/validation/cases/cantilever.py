@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from simenv import mpm
-from simenv.validation.measure import crossings, follow
+from simenv.validation.measure import Law, crossings, follow
 from simenv.validation.outcome import Array, Comparison, Curve, Outcome, Panel
 
 E, DENSITY, LENGTH, HEIGHT = 1e6, 1e3, 1.0, 0.1
@@ -75,7 +75,7 @@ def mean(sunk: Array) -> float:
 @cache
 def tip(
     cells: int,
-    law: type[mpm.NeoHookean | mpm.FixedCorotated] = mpm.NeoHookean,
+    law: Law = mpm.NeoHookean,
     dtype: str = "float64",
     dim: int = 2,
 ) -> Array:
@@ -91,7 +91,7 @@ def tip(
     return sunk
 
 
-def scene(dim: int, cells: int, law: type[mpm.NeoHookean | mpm.FixedCorotated]) -> mpm.Scene:
+def scene(dim: int, cells: int, law: Law) -> mpm.Scene:
     """The beam along x, `cells` over its height, clamped by the sticky wall at x = 0.
 
     In the plane ν = 0, so that plane strain is as stiff as the beam; in space ν = 0.3.

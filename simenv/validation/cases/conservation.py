@@ -15,7 +15,7 @@ import torch
 
 from simenv import mpm
 from simenv.errors import SimenvError
-from simenv.validation.measure import angular_momentum, follow, linear_momentum
+from simenv.validation.measure import Law, angular_momentum, follow, linear_momentum
 from simenv.validation.outcome import Array, Comparison, Curve, Outcome, Panel
 
 DT, SUBSTEPS, STEPS = 5e-4, 20, 50
@@ -88,7 +88,7 @@ def _compare(drifts: Sequence[Drift], kind: str) -> list[Comparison]:
 
 
 def tumble(
-    dim: int, law: type[mpm.NeoHookean | mpm.FixedCorotated], dtype: str, steps: int,
+    dim: int, law: Law, dtype: str, steps: int,
     speed: float = 1.0,
 ) -> Drift:  # fmt: skip
     """Drift of a stretched cube that flies, spins and rings for some steps of 20 substeps."""

@@ -1,4 +1,4 @@
-"""Momenta over 10,000 substeps: ten times as long, at a tenth of the speed to stay clear of walls."""
+"""Momenta over 10,000 substeps, at a tenth of the speed so as to stay clear of the walls."""
 
 from __future__ import annotations
 

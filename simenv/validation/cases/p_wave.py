@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from simenv import mpm
-from simenv.validation.measure import follow
+from simenv.validation.measure import Law, follow
 from simenv.validation.outcome import Array, Comparison, Curve, Outcome, Panel
 
 E, NU, DENSITY, LENGTH, DX = 1e5, 0.3, 1e3, 2.0, 0.01
@@ -50,7 +50,7 @@ def run() -> Outcome:
     return Outcome("Pressure wave, ν = 0.3", comparisons, [panel])
 
 
-def track(law: type[mpm.NeoHookean | mpm.FixedCorotated], dtype: str) -> Array:
+def track(law: Law, dtype: str) -> Array:
     """Middle [m] of the kinetic energy in the right part of the bar at every step.
 
     A pulse of velocity parts into two halves; the one to the left is reflected, and still in the

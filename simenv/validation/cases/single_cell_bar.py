@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from simenv import mpm
-from simenv.validation.measure import follow, period
+from simenv.validation.measure import Law, follow, period
 from simenv.validation.outcome import Array, Comparison, Curve, Outcome, Panel
 
 E, DENSITY, CELL = 100.0, 1.0, 2.0
@@ -65,7 +65,7 @@ def _farthest(
     return Comparison(what, expected, worst, tolerance, reason, source)
 
 
-def strain(dim: int, law: type[mpm.NeoHookean | mpm.FixedCorotated]) -> Array:
+def strain(dim: int, law: Law) -> Array:
     """Strain of a lone particle at every substep after it was given a rate of strain."""
     scene = mpm.Scene((8 * CELL,) * dim, (8,) * dim, step=DT, substeps=1, gravity=(0.0,) * dim)
     # Off the lattice, where no symmetry of the weights helps.
