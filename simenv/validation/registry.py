@@ -42,6 +42,14 @@ CASES: dict[str, CaseSpec] = {
         CaseSpec("cantilever-cells", "deflection with finer cells", slow=True),
         CaseSpec("inclined-block", "sliding with friction"),
         CaseSpec("column", "stress under its own weight"),
+        CaseSpec("hertz", "force of an elastic sphere on a plane"),
+        CaseSpec("poiseuille", "viscous flow between plates"),
+        CaseSpec("poiseuille-substep", "sticky walls and short substeps", slow=True),
+        CaseSpec("bingham", "plug flow of a yield-stress fluid"),
+        CaseSpec("dam-break", "collapse of a water column"),
+        CaseSpec("sand-column", "run-out of a sand column"),
+        CaseSpec("archimedes", "draught of a floating raft"),
+        CaseSpec("exchange", "momentum of soft and rigid bodies"),
     )
 }
 

@@ -82,7 +82,8 @@ def mean_stress() -> tuple[Array, Array]:
         return np.asarray(total.index_add_(0, cell, vertical(state.F[0])) / count)
 
     _, stresses = follow(sim, state, PERIODS * FRAMES, by_cell)
-    return (np.arange(CELLS) + 0.5) * dx, stresses[1:].mean(axis=0)
+    middles = np.asarray((np.arange(CELLS) + 0.5) * dx, dtype=np.float64)
+    return middles, stresses[1:].mean(axis=0)
 
 
 def _scene(dx: float) -> mpm.Scene:

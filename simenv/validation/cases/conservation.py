@@ -66,7 +66,8 @@ def _compare(drifts: Sequence[Drift], kind: str) -> list[Comparison]:
     single = kind == "float32"
     reason = ROUNDING if single else "rounding of ε = 2e-16 over 1,000 substeps"
     spin = "the same rounding at arms of a few cells" if single else reason
-    linear, angular = (max(float(d[i][-1]) for d in drifts) for i in (0, 1))
+    linear = max(float(drift.linear[-1]) for drift in drifts)
+    angular = max(float(drift.angular[-1]) for drift in drifts)
     return [
         Comparison(
             f"linear momentum, drift in 1,000 substeps, {kind}",
