@@ -49,7 +49,9 @@ CASES: dict[str, CaseSpec] = {
         CaseSpec("dam-break", "collapse of a water column"),
         CaseSpec("sand-column", "run-out of a sand column"),
         CaseSpec("archimedes", "draught of a floating raft"),
+        CaseSpec("stokes", "speed of a sphere sinking in a tube", slow=True),
         CaseSpec("exchange", "momentum of soft and rigid bodies"),
+        CaseSpec("gradients", "each law and contact against central differences"),
     )
 }
 

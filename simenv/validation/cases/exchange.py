@@ -52,7 +52,7 @@ def collide(dim: int, dtype: str) -> Array:
     )
     scene.add_body(
         mpm.Box((0.4, 0.5, 0.5)[:dim], (0.2,) * dim),
-        mpm.NeoHookean(E=1e5, nu=0.3, density=1e3),
+        mpm.NeoHookean(E=2e4, nu=0.3, density=1e3),
         velocity=(0.8, 0.1, 0.05)[:dim],
     )
     # Off the line of flight, so that it is set spinning.
