@@ -37,6 +37,7 @@ def python(code: str, *, first: Path | None = None) -> subprocess.CompletedProce
         "import agents.cli; assert agents.cli.main(['list']) == 0",
         "import agents.cli; assert agents.cli.main(['--help']) == 0",
         "import agents.cli; assert agents.cli.main(['lsit']) == 2",
+        "import agents.cli; assert agents.cli.main(['validate', 'hertzz']) == 2",
         "import gymnasium, simenv; gymnasium.spec('simenv/SoftWalker2D-v0')",
         "import simenv.render",
     ],

@@ -9,8 +9,8 @@ import numpy as np
 
 from simenv.validation.outcome import Curve, Outcome, Panel
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
-MARKERS = "osD^"
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f00")
+MARKERS = "osD^v<>ph*"
 SIZE = 5.6, 3.9
 """Inches of one panel."""
 MOST_MARKERS = 40
@@ -43,7 +43,7 @@ def _panel(axes: Any, panel: Panel) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if any(curve.label for curve in panel.curves):
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(fontsize=8, framealpha=0.85, edgecolor="none")
 
 
 def _measured(axes: Any, curve: Curve, index: int) -> None:

@@ -49,8 +49,14 @@ def test_error_is_relative_but_for_zero(measured, expected, error):
 
 @pytest.mark.parametrize(
     ("measured", "control", "passed"),
-    [(2.1, False, True), (2.2, False, False), (2.1, True, False), (2.2, True, True)]
-    + [(math.nan, False, False), (math.nan, True, False)],
+    [
+        (2.1, False, True),
+        (2.2, False, False),
+        (2.1, True, False),
+        (2.2, True, True),
+        (math.nan, False, False),
+        (math.nan, True, False),
+    ],
 )
 def test_controls_must_lie_outside(measured, control, passed):
     """Within the tolerance passes, a control beyond it; what is no number never passes."""

@@ -17,13 +17,13 @@ FLUID, BULK, VISCOSITY, G = 1e3, 2e5, 1.0, 9.81
 START = 0.09
 """Draught [m] at which the raft is let go."""
 STEP, STEPS, SETTLED = 0.02, 200, 100
-"""[s], steps, and the steps from which on means are taken: bobbing takes 0.8 s."""
+"""[s], steps, and the steps from which on means are taken: bobbing takes 1.1 s."""
 DRAUGHT = RAFT[1] * DENSITY / FLUID
 LEVEL = (
     "where the surface lies is uncertain by a quarter of a cell, 4 % of the draught, and the raft "
     "keeps half a particle spacing from the fluid"
 )
-BALANCE = "the mean over a bob and a half leaves a part of its swing"
+BALANCE = "the mean over two bobs leaves a part of the swing"
 
 
 def run() -> Outcome:

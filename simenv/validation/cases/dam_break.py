@@ -15,8 +15,8 @@ A, G, DENSITY, SOUND, CELLS = 0.05715, 9.81, 1e3, 25.0, 20
 """Width of the column [m], [m/s²], [kg/m³], [m/s] (ten times the fastest flow), cells over A."""
 LAYER = 0.1 * A
 """Depth [m] of the layer that counts as the front: 5.7 mm. Single particles run ahead of it."""
-WINDOW = 0.2 * A
-"""Length [m] over which the depth is averaged."""
+WINDOW = LAYER
+"""Length [m] over which the depth is averaged: as long as deep."""
 TIME, STEPS = 0.2, 40
 FRONTS = {0.84: 1.22, 1.63: 1.89, 2.32: 2.78, 2.98: 3.67, 3.33: 4.11}
 """Front over A against t √(2g/A)."""

@@ -44,9 +44,11 @@ def run() -> Outcome:
     time = np.linspace(0, TIME, STEPS + 1)
     # Until the two halves have parted and the left one has turned back, the middle means nothing.
     parted = slice(STEPS // 2, None)
-    curves = [Curve("√((λ+2μ)/ρ)", time, START + SPEED * time, "expected")]
-    curves += [Curve(name, time[parted], path[parted], "measured") for name, path in tracks.items()]
-    panel = Panel("time [s]", "middle of the right-going pulse [m]", curves)
+    curves = [Curve("√((λ+2μ)/ρ)", time, SPEED * time, "expected", 0.03)]
+    curves += [
+        Curve(name, time[parted], path[parted] - START, "measured") for name, path in tracks.items()
+    ]
+    panel = Panel("time [s]", "way of the right-going pulse [m]", curves)
     return Outcome("Pressure wave, ν = 0.3", comparisons, [panel])
 
 

@@ -19,6 +19,8 @@ CONTROL = 60.0
 """The law's friction angle [degrees] of the control."""
 LAYER = 0.05 * WIDTH
 """Depth [m] of the layer that counts as the front, a few grains in the experiments."""
+SUMMIT = WIDTH / 4
+"""Length [m] beside the wall over which the deposit's height is averaged."""
 RUNOUT, DEPOSIT = (2.40, 3.60), (0.8, 1.7)
 """Bands of the experiments: (L − L₀)/L₀, and the deposit's height over L₀."""
 REASON = "spread of the experiments over grains and floors"
@@ -37,21 +39,20 @@ class Deposit(NamedTuple):
 def run() -> Outcome:
     """Run-out and height of the deposit of sand, and the run-out of the control."""
     sand, rough = collapse(law_angle(REPOSE)), collapse(CONTROL)
-    runout, height, short = (_runout(sand), sand.depth[0] / WIDTH, _runout(rough))
+    runout, height, short = _runout(sand), _height(sand), _runout(rough)
     comparisons = [
         _within("run-out (L − L₀)/L₀ [-]", RUNOUT, runout, REASON, SOURCES),
         _within("height of the deposit, H/L₀ [-]", DEPOSIT, height, REASON, SOURCES),
         _within("run-out with φ = 60° [-]", RUNOUT, short, TOO_ROUGH, SOURCES, control=True),
     ]
     time = np.linspace(0.0, TIME, STEPS + 1)
-    middle, half = sum(RUNOUT) / 2, (RUNOUT[1] - RUNOUT[0]) / 2
     fronts = [
-        Curve("experiments", time[STEPS // 2 :], [middle] * (STEPS // 2 + 1), "expected", half,
-              absolute=True),
+        _band(time[STEPS // 2 :], RUNOUT),
         Curve("sand", time, sand.front / WIDTH - 1, "measured"),
         Curve("control, φ = 60°", time, rough.front / WIDTH - 1, "control"),
     ]  # fmt: skip
     outlines = [
+        _band(np.array([0.0, SUMMIT / WIDTH]), DEPOSIT),
         Curve("sand", sand.x / WIDTH, sand.depth / WIDTH, "measured"),
         Curve("control, φ = 60°", rough.x / WIDTH, rough.depth / WIDTH, "control"),
     ]
@@ -60,6 +61,17 @@ def run() -> Outcome:
         Panel("x/L₀ [-]", "depth of the deposit/L₀ [-]", outlines),
     ]
     return Outcome("Collapse of a sand column, H₀/L₀ = 2", comparisons, panels)
+
+
+def _band(x: Array, band: tuple[float, float]) -> Curve:
+    low, high = band
+    middle = np.full(len(x), (low + high) / 2)
+    return Curve("experiments", x, middle, "expected", (high - low) / 2, absolute=True)
+
+
+def _height(deposit: Deposit) -> float:
+    """Mean height over L₀ of the deposit beside the wall."""
+    return float(deposit.depth[deposit.x < SUMMIT].mean() / WIDTH)
 
 
 def _runout(deposit: Deposit) -> float:
