@@ -16,6 +16,9 @@ SIZE = 5.6, 3.9
 MOST_MARKERS = 40
 """Of a curve with more points only every so many-th is marked."""
 
+MOST_INSIDE = 8
+"""A legend with more entries stands beside the panel."""
+
 
 def draw(path: Path, outcome: Outcome) -> None:
     """Draw an outcome as PNG; makes the folder."""
@@ -43,7 +46,9 @@ def _panel(axes: Any, panel: Panel) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if any(curve.label for curve in panel.curves):
-        axes.legend(fontsize=8, framealpha=0.85, edgecolor="none")
+        beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+        place = beside if len(panel.curves) > MOST_INSIDE else {}
+        axes.legend(fontsize=8, framealpha=0.85, edgecolor="none", **place)
 
 
 def _measured(axes: Any, curve: Curve, index: int) -> None:
