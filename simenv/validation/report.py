@@ -43,7 +43,8 @@ def markdown(outcomes: Outcomes) -> str:
     """The table for `docs/validation.md`."""
     lines = [HEADINGS, ("---",) * len(HEADINGS)]
     for name, comparison in _rows(outcomes):
-        lines.append((f"[{name}](#{name})", *cells(comparison)))
+        escaped = (cell.replace("|", "\\|") for cell in cells(comparison))
+        lines.append((f"[{name}](#{name})", *escaped))
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 

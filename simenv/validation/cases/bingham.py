@@ -39,7 +39,7 @@ def run() -> Outcome:
             plug,
             TOLERANCE,
             CREEPING,
-            "ηγ̇ + τ_y(1 − e^{−mγ̇}) = ρg|y|, integrated; Papanastasiou 1987",
+            "ηγ̇ + τ_y(1 − e^{−mγ̇}) = ρgy, integrated; Papanastasiou 1987",
         ),
     ]
     curves = [

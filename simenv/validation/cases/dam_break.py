@@ -15,8 +15,8 @@ A, G, DENSITY, SOUND, CELLS = 0.05715, 9.81, 1e3, 25.0, 20
 """Width of the column [m], [m/s²], [kg/m³], [m/s] (ten times the fastest flow), cells over A."""
 LAYER = 0.1 * A
 """Depth [m] of the layer that counts as the front: 5.7 mm. Single particles run ahead of it."""
-WINDOW = LAYER
-"""Length [m] over which the depth is averaged: as long as deep."""
+FINE = 2e-3 * A
+"""Spacing [m] of the points at which the depth is taken."""
 TIME, STEPS = 0.2, 40
 FRONTS = {0.84: 1.22, 1.63: 1.89, 2.32: 2.78, 2.98: 3.67, 3.33: 4.11}
 """Front over A against t √(2g/A)."""
@@ -70,10 +70,14 @@ def _panel(x: str, y: str, table: dict[float, float], time: Array, series: Array
     return Panel(x, y, curves)
 
 
-def collapse() -> Flow:
-    """The column let go in the plane, on a smooth floor and beside a separating back wall."""
-    dx = A / CELLS
-    cells = 6 * CELLS, 3 * CELLS
+def collapse(layer: float = LAYER, across: int = CELLS) -> Flow:
+    """The column let go in the plane, on a smooth floor and beside a separating back wall.
+
+    Its front is where the depth, averaged over that length to either side with weights that fall
+    off linearly, is `layer` [m]; the column is `across` cells wide.
+    """
+    dx = A / across
+    cells = 6 * across, 3 * across
     scene = mpm.Scene(
         (cells[0] * dx, cells[1] * dx),
         cells,
@@ -88,15 +92,16 @@ def collapse() -> Flow:
         sim,
         sim.initial_state(),
         STEPS,
-        lambda state: _read(np.sort(state.x[0, :, 0].double().numpy()), body.volume),
+        lambda state: _read(state.x[0, :, 0].double().numpy(), body.volume, layer),
     )
     return Flow(np.linspace(0.0, TIME, STEPS + 1), readings[:, 0], readings[:, 1])
 
 
-def _read(x: Array, volume: float) -> tuple[float, float]:
-    """Front and height at the back wall [m], from the sorted abscissae [m] of the particles."""
-    places = np.arange(0.0, 6 * A, 2e-3 * A)
-    count = np.searchsorted(x, places + WINDOW / 2) - np.searchsorted(x, places - WINDOW / 2)
-    front = float(places[np.flatnonzero(count * volume / WINDOW >= LAYER).max()])
+def _read(x: Array, volume: float, layer: float) -> tuple[float, float]:
+    """Front and height at the back wall [m], from the abscissae [m] of the particles."""
+    count, edges = np.histogram(x, bins=round(6 * A / FINE), range=(0.0, 6 * A))
+    window = np.bartlett(2 * round(layer / FINE) + 1)
+    depth = np.convolve(count * volume / FINE, window / window.sum(), mode="same")
+    front = float(edges[np.flatnonzero(depth >= layer).max()] + FINE / 2)
     quarter = A / 4
-    return front, float(np.searchsorted(x, quarter) * volume / quarter)
+    return front, float(np.count_nonzero(x < quarter) * volume / quarter)

@@ -39,9 +39,9 @@ class Deposit(NamedTuple):
 def run() -> Outcome:
     """Run-out and height of the deposit of sand, and the run-out of the control."""
     sand, rough = collapse(law_angle(REPOSE)), collapse(CONTROL)
-    runout, height, short = _runout(sand), _height(sand), _runout(rough)
+    far, height, short = runout(sand), _height(sand), runout(rough)
     comparisons = [
-        _within("run-out (L − L₀)/L₀ [-]", RUNOUT, runout, REASON, SOURCES),
+        _within("run-out (L − L₀)/L₀ [-]", RUNOUT, far, REASON, SOURCES),
         _within("height of the deposit, H/L₀ [-]", DEPOSIT, height, REASON, SOURCES),
         _within("run-out with φ = 60° [-]", RUNOUT, short, TOO_ROUGH, SOURCES, control=True),
     ]
@@ -74,7 +74,8 @@ def _height(deposit: Deposit) -> float:
     return float(deposit.depth[deposit.x < SUMMIT].mean() / WIDTH)
 
 
-def _runout(deposit: Deposit) -> float:
+def runout(deposit: Deposit) -> float:
+    """(L − L₀)/L₀ [-] at the end."""
     return float(deposit.front[-1] / WIDTH - 1)
 
 
@@ -102,10 +103,13 @@ def law_angle(plane: float) -> float:
     return math.degrees(math.asin(3 * s / (4 / math.sqrt(3) + s)))
 
 
-def collapse(angle: float) -> Deposit:
-    """Let a column of a friction angle [degrees] go, beside a smooth wall, on a rough floor."""
-    dx = WIDTH / CELLS
-    cells = 6 * CELLS, 3 * CELLS
+def collapse(angle: float, across: int = CELLS) -> Deposit:
+    """Let a column of a friction angle [degrees] go, `across` cells wide.
+
+    It stands beside a smooth wall, on a rough floor.
+    """
+    dx = WIDTH / across
+    cells = 6 * across, 3 * across
     rough = math.tan(math.radians(REPOSE))
     scene = mpm.Scene(
         (cells[0] * dx, cells[1] * dx),

@@ -52,9 +52,9 @@ def settling_speed() -> float:
     return 2 / 9 * (SPHERE - FLUID) * G * RADIUS**2 / (VISCOSITY * correction)
 
 
-def sink() -> Array:
-    """Downward speed [m/s] of the sphere at every step."""
-    sim = _scene().build()
+def sink(number: float = NUMBER) -> Array:
+    """Downward speed [m/s] of the sphere at every step, with substeps of η Δt/(ρ Δx²)."""
+    sim = _scene(number).build()
     sphere = sim.rigid("sphere")
     _, speeds = follow(
         sim, at_rest(sim, BULK, FLUID, HEIGHT), STEPS, lambda s: -s.twist[0, sphere, 1].item()
@@ -62,14 +62,14 @@ def sink() -> Array:
     return speeds
 
 
-def _scene() -> mpm.Scene:
+def _scene(number: float) -> mpm.Scene:
     across, up = 2 * math.ceil(TUBE / DX + 2), round(HEIGHT / DX)
     width, step = across * DX, TIME / STEPS
     scene = mpm.Scene(
         (width, HEIGHT, width),
         (across, up, across),
         step=step,
-        substeps=math.ceil(step * VISCOSITY / (NUMBER * FLUID * DX**2)),
+        substeps=math.ceil(step * VISCOSITY / (number * FLUID * DX**2)),
         walls={"default": mpm.Wall("sticky")},
     )
     half = width / 2
