@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ SIZE = 5.6, 3.9
 MOST_MARKERS = 40
 """Of a curve with more points only every so many-th is marked."""
 
-MOST_INSIDE = 8
-"""A legend with more entries stands beside the panel."""
+COLUMNS, ROW = 2, 0.18
+"""Columns of a legend, and the height [inches] of its rows."""
 
 
 def draw(path: Path, outcome: Outcome) -> None:
@@ -25,7 +26,9 @@ def draw(path: Path, outcome: Outcome) -> None:
     from matplotlib.figure import Figure
 
     count = len(outcome.panels)
-    figure = Figure(figsize=(SIZE[0] * count, SIZE[1]), dpi=120, layout="constrained")
+    rows = max(math.ceil((len(panel.curves) + 1) / COLUMNS) for panel in outcome.panels)
+    size = SIZE[0] * count, SIZE[1] + ROW * rows
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
     for axes, panel in zip(
         figure.subplots(1, count, squeeze=False)[0], outcome.panels, strict=True
     ):
@@ -45,10 +48,10 @@ def _panel(axes: Any, panel: Panel) -> None:
         axes.set(xscale="log", yscale="log")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    if any(curve.label for curve in panel.curves):
-        beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
-        place = beside if len(panel.curves) > MOST_INSIDE else {}
-        axes.legend(fontsize=8, framealpha=0.85, edgecolor="none", **place)
+    # Below the axes, where it covers nothing.
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=COLUMNS, fontsize=8, frameon=False
+    )
 
 
 def _measured(axes: Any, curve: Curve, index: int) -> None:

@@ -73,8 +73,8 @@ def _panel(x: str, y: str, table: dict[float, float], time: Array, series: Array
 def collapse(layer: float = LAYER, across: int = CELLS) -> Flow:
     """The column let go in the plane, on a smooth floor and beside a separating back wall.
 
-    Its front is where the depth, averaged over that length to either side with weights that fall
-    off linearly, is `layer` [m]; the column is `across` cells wide.
+    Its front is where the depth, averaged over as much length with weights that fall off linearly,
+    is `layer` [m]; the column is `across` cells wide.
     """
     dx = A / across
     cells = 6 * across, 3 * across
@@ -100,7 +100,7 @@ def collapse(layer: float = LAYER, across: int = CELLS) -> Flow:
 def _read(x: Array, volume: float, layer: float) -> tuple[float, float]:
     """Front and height at the back wall [m], from the abscissae [m] of the particles."""
     count, edges = np.histogram(x, bins=round(6 * A / FINE), range=(0.0, 6 * A))
-    window = np.bartlett(2 * round(layer / FINE) + 1)
+    window = np.bartlett(round(layer / FINE) + 1)
     depth = np.convolve(count * volume / FINE, window / window.sum(), mode="same")
     front = float(edges[np.flatnonzero(depth >= layer).max()] + FINE / 2)
     quarter = A / 4
