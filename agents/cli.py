@@ -151,7 +151,9 @@ def _validate(words: list[str]) -> int:
     cases = select(options.cases, options.slow)
     from simenv.validation.runner import validate
 
-    return 0 if validate(cases, options.plots, options.table) else 1
+    # Whoever names cases wants to know more than the table says.
+    held = validate(cases, options.plots, options.table, explain=bool(options.cases))
+    return 0 if held else 1
 
 
 def _finished(run: Any) -> None:

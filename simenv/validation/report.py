@@ -39,6 +39,12 @@ def verdict(outcomes: Outcomes) -> str:
     return f"{held} of {len(rows)} comparisons hold{which}"
 
 
+def reasons(outcomes: Outcomes) -> list[str]:
+    """Where each case's tolerances come from, one line for each reason."""
+    lines = (f"{name}: {_bound(c)}, {c.reason}" for name, c in _rows(outcomes))
+    return list(dict.fromkeys(lines))
+
+
 def markdown(outcomes: Outcomes) -> str:
     """The table for `docs/validation.md`."""
     lines = [HEADINGS, ("---",) * len(HEADINGS)]
@@ -51,17 +57,17 @@ def markdown(outcomes: Outcomes) -> str:
 def cells(comparison: Comparison) -> tuple[str, ...]:
     """A comparison in words and figures, from the quantity to the source."""
     if comparison.expected == 0.0:
-        numbers = "0", f"{comparison.measured:.1e}", "", f"{comparison.tolerance:.1e}"
+        numbers = "0", f"{comparison.measured:.1e}", ""
     else:
-        numbers = (
-            number(comparison.expected),
-            number(comparison.measured),
-            share(comparison.error),
-            share(comparison.tolerance),
-        )
-    *others, tolerance = numbers
-    bound = f"control: > {tolerance}" if comparison.control else tolerance
-    return comparison.what, *others, bound, comparison.source
+        values = number(comparison.expected), number(comparison.measured)
+        numbers = (*values, share(comparison.error))
+    bound = f"control: > {_bound(comparison)}" if comparison.control else _bound(comparison)
+    return comparison.what, *numbers, bound, comparison.source
+
+
+def _bound(comparison: Comparison) -> str:
+    tolerance = comparison.tolerance
+    return f"{tolerance:.1e}" if comparison.expected == 0.0 else share(tolerance)
 
 
 def number(value: float) -> str:

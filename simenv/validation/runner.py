@@ -23,13 +23,20 @@ def run_case(spec: CaseSpec) -> Outcome:
     return outcome
 
 
-def validate(cases: Sequence[CaseSpec], plots: Path | None, table: Path | None) -> bool:
-    """Run cases, print their table, write plots and table; returns whether all comparisons hold."""
+def validate(
+    cases: Sequence[CaseSpec], plots: Path | None, table: Path | None, explain: bool
+) -> bool:
+    """Run cases, print their table, write plots and table; returns whether all comparisons hold.
+
+    With `explain` the reasons of the tolerances follow the table.
+    """
     console = Console()
     if not console.is_terminal:
         console.width = WIDTH
     outcomes = dict(_outcomes(cases, console, plots))
     console.print(report.rich_table(outcomes))
+    for line in report.reasons(outcomes) if explain else ():
+        console.print(line, highlight=False, markup=False)
     console.print(report.verdict(outcomes), highlight=False)
     if table is not None:
         table.write_text(report.markdown(outcomes), encoding="utf-8")

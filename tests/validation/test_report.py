@@ -127,6 +127,13 @@ def test_verdict_names_what_failed():
     assert report.verdict({"good": _outcome(HELD)}) == "1 of 1 comparisons hold"
 
 
+def test_reasons_are_given_once():
+    """Comparisons that share tolerance and reason share a line."""
+    zero = Comparison("drift", 0.0, 2e-7, 1e-6, "rounding", "theory")
+    lines = report.reasons({"case": _outcome(HELD, MISSED, zero)})
+    assert lines == ["case: 6.00%, a reason", "case: 1.0e-06, rounding"]
+
+
 @pytest.mark.parametrize("panels", [1, 2])
 def test_plot(tmp_path, panels):
     """A PNG as wide as its panels, not blank, in a folder made for it."""
@@ -150,6 +157,7 @@ def test_command(tmp_path, monkeypatch, capsys, comparison, code):
     printed = capsys.readouterr().out
     assert f"{1 - code} of 1 comparisons hold" in printed
     assert "length [m]" in printed
+    assert "bar: 6.00%, a reason" in printed
     assert (tmp_path / "bar.png").is_file()
     assert table.read_text(encoding="utf-8").count("[bar](#bar)") == 1
 
