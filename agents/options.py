@@ -145,7 +145,7 @@ class Validate:
     """Measure physics against theory and experiment; exit code 1 if something is out of bounds."""
 
     cases: Positional[tuple[str, ...]] = ()
-    """Cases by name; none runs every quick one."""
+    """Cases by name, as in docs/validation.md; none runs every quick one."""
     plots: Path | None = None
     """Folder for a plot of each case, as PNG."""
     slow: bool = False

@@ -36,7 +36,7 @@ PRESS, REST = 0.03 * SPEED, 72
 DAMPING = 0.85
 """Share of the velocity kept after a step: near the critical damping of the slowest mode."""
 REASON = (
-    "contact radii of 3 to 6 cells, uncertain by a quarter of a cell in F ∝ a³; strains of "
+    "contact radii of 3 to 5 cells, uncertain by some sixth of a cell, in F ∝ a³; strains of "
     "0.2 a/R = 6 % beyond linear theory"
 )
 SOURCE = "F = (4/3)E*√R δ^{3/2}, Hertz 1882"
