@@ -82,7 +82,6 @@ class Buffers:
         env = torch.arange(n, dtype=torch.int32, device=self.device)[:, None]
         particle = torch.arange(p, dtype=torch.int32, device=self.device)
         groups = [g for g in self.groups if not g.law.in_torch]
-        members = [env * p + particle[g.start : g.start + g.count] for g in groups]
         return Chunk(
             device=self.device,
             num_envs=n,
@@ -95,7 +94,6 @@ class Buffers:
             row_origin=view(env * num_rows(self.scene) + 0 * particle, wp.int32),
             first_rows=view(self.first_rows[envs], wp.int32),
             rows=view(self.rows[envs], wp.int32),
-            members=[view(m, wp.int32) for m in members],
             parameters=self.views(self.parameters, envs),
             strain=view(self.strain[envs], t.vec),
             axes=view(self.axes[envs], t.mat),

@@ -14,12 +14,21 @@ from simenv.mpm.types import Types
 _registry: dict[tuple[str, Types, str], Any] = {}
 
 
+@wp.func(module="simenv_mpm_constitutive")
+def member(i: int, particles: int, start: int, count: int):
+    """Particle of thread i; the division is spared where a group is all there is."""
+    p = i
+    if count < particles:
+        p = i + (i // count) * (particles - count) + start
+    return p
+
+
 def constitutive_kernel(law: Material, types: Types) -> Any:
     """Kernel F, m ← project((I + dt C) F, m), A = mass C − k V τ(F).
 
-    Launch over environments x particles of the group, flattened; `members` gives each thread its
-    particle. `strain` and `axes` hold what `principal_kernel` found, for a law with a `measure`;
-    `memory` may be empty for a law without one.
+    Launch over environments x the group's `count` particles, flattened; in every environment of
+    `particles` they lie next to each other from `start` on. `strain` and `axes` hold what
+    `principal_kernel` found, for a law with a `measure`; `memory` may be empty for a law without.
     """
     return _cached(law, types, "forward", partial(_forward, advance=True))
 
@@ -62,17 +71,18 @@ def _forward(law: Material, response: Response, types: Types, module: str, advan
         parameters: wp.array(dtype=Parameters),
         mass: wp.array(dtype=T),
         volume: wp.array(dtype=T),
-        members: wp.array(dtype=wp.int32),
+        particles: int,
+        start: int,
+        count: int,
         dt: T,
         k: T,
         F_out: wp.array(dtype=mat),
         memory_out: wp.array(dtype=T),
         A: wp.array(dtype=mat),
-        particles: int,
         fault: wp.array(dtype=wp.int32),
     ):
         i = wp.tid()
-        p = members[i]
+        p = member(i, particles, start, count)
         c = C[p]
         trial = F_out[p]
         if wp.static(advance):
@@ -115,7 +125,9 @@ def _adjoint(law: Material, response: Response, types: Types, module: str) -> An
         parameters: wp.array(dtype=Parameters),
         mass: wp.array(dtype=T),
         volume: wp.array(dtype=T),
-        members: wp.array(dtype=wp.int32),
+        particles: int,
+        start: int,
+        count: int,
         dt: T,
         k: T,
         F_next: wp.array(dtype=mat),
@@ -127,7 +139,7 @@ def _adjoint(law: Material, response: Response, types: Types, module: str) -> An
         mass_bar: wp.array(dtype=T),
     ):
         i = wp.tid()
-        p = members[i]
+        p = member(i, particles, start, count)
         f = F[p]
         c = C[p]
         a_bar = A_bar[p]

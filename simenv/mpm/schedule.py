@@ -102,7 +102,6 @@ class Chunk:
         row_origin: first row of each particle's environment.
         first_rows: for each row of the grids, whether a particle's stencil begins there.
         rows: for each row of the grids, whether the substep's particles touch it.
-        members: for each group, the particles that its parameters belong to.
         strain, axes: principal strains and axes of the spectral laws' trial gradients.
     """
 
@@ -117,7 +116,6 @@ class Chunk:
     row_origin: Any
     first_rows: Any
     rows: Any
-    members: Sequence[Any]
     parameters: Sequence[Any]
     strain: Any
     axes: Any
@@ -162,16 +160,14 @@ class Chunk:
     def stress(self, kernel: LawKernel, source: Frame, target: Frame) -> None:
         """A of every particle, by `constitutive_kernel` or, where F is known, `stress_kernel`."""
         c = self.constants
-        for group, members, parameters in zip(
-            self.groups, self.members, self.parameters, strict=True
-        ):
+        for group, parameters in zip(self.groups, self.parameters, strict=True):
             self._find_axes(group, source)
             self.launch(
                 kernel(group.law, c.types),
                 group.count,
                 [source.F, source.C, source.Jp, self.strain, self.axes, parameters, self.mass]
-                + [self.volume, members, c.dt, c.k, target.F, target.Jp, self.A, c.particles]
-                + [self.fault],
+                + [self.volume, c.particles, group.start, group.count, c.dt, c.k]
+                + [target.F, target.Jp, self.A, self.fault],
             )
 
     def _find_axes(self, group: Group, source: Frame) -> None:
@@ -329,13 +325,13 @@ class Adjoint:
 
     def _reverse_constitutive(self, source: Frame, target: Frame) -> None:
         c, chunk = self.chunk.constants, self.chunk
-        for group, members, theta, theta_bar in zip(
-            chunk.groups, chunk.members, chunk.parameters, self.parameters_bar, strict=True
+        for group, theta, theta_bar in zip(
+            chunk.groups, chunk.parameters, self.parameters_bar, strict=True
         ):
             chunk.launch(
                 constitutive_adjoint_kernel(group.law, c.types),
                 group.count,
                 [source.F, source.C, source.Jp, chunk.strain, chunk.axes, theta, chunk.mass]
-                + [chunk.volume, members, c.dt, c.k, target.F, chunk.A, self.bar.F, self.bar.C]
-                + [self.bar.Jp, theta_bar, self.mass_bar],
+                + [chunk.volume, c.particles, group.start, group.count, c.dt, c.k, target.F]
+                + [chunk.A, self.bar.F, self.bar.C, self.bar.Jp, theta_bar, self.mass_bar],
             )

@@ -115,7 +115,7 @@ class _Respond(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
         # Copies: a law without memory leaves it as it is.
         outputs = [t.detach().clone(memory_format=torch.contiguous_format) for t in (F, memory, F)]
-        _launch(law, constitutive_kernel, inputs, outputs, [memory.numel(), _flag(F)])
+        _launch(law, constitutive_kernel, inputs, outputs, [_flag(F)])
         return tuple(outputs)
 
     @staticmethod
@@ -149,10 +149,9 @@ def _launch(
             device=device,
         )
     mass, volume = torch.zeros_like(memory), torch.ones_like(memory)
-    members = torch.arange(count, dtype=torch.int32, device=F.device)
     results = [view(t, _kind(t, memory, p, types)) for t in outputs]
     fixed = [view(p, types.parameters(p.shape[-1])), view(mass, types.scalar)]
-    fixed += [view(volume, types.scalar), view(members, wp.int32), 0.0, -1.0]
+    fixed += [view(volume, types.scalar), count, 0, count, 0.0, -1.0]
     wp.launch(
         kernel(law, types),
         dim=count,
