@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from simenv.errors import ConfigurationError, ShapeError
 from simenv.mpm.constitutive import constitutive_adjoint_kernel, constitutive_kernel
+from simenv.mpm.device import load
 from simenv.mpm.fields import view
 from simenv.mpm.materials import Material, SpectralLaw, TensorLaw
 from simenv.mpm.materials.principal import lanes, principal_kernel
@@ -138,12 +140,13 @@ def _launch(
     kinds = [types.mat, types.mat, types.scalar]
     F_, C_, m_ = (view(t, kind) for t, kind in zip((F, C, memory), kinds, strict=True))
     count, device = memory.numel(), wp.device_from_torch(F.device)
+    constitutive = _loaded(kernel(law, types), str(device))
     strain, axes = (wp.empty(count, dtype=kind, device=device) for kind in (types.vec, types.mat))
     if law.measure is not None:
-        width = lanes(types, "cpu" if device.is_cpu else "cuda")
+        width = lanes(types, str(device))
         blocks = -(-count // width)
         wp.launch(
-            principal_kernel(types, law.measure, width),
+            _loaded(principal_kernel(types, law.measure, width), str(device)),
             dim=blocks,
             inputs=[F_, C_, 0.0, blocks, count, 0, count, strain, axes],
             device=device,
@@ -153,11 +156,18 @@ def _launch(
     fixed = [view(p, types.parameters(p.shape[-1])), view(mass, types.scalar)]
     fixed += [view(volume, types.scalar), count, 0, count, 0.0, -1.0]
     wp.launch(
-        kernel(law, types),
+        constitutive,
         dim=count,
         inputs=[F_, C_, m_, strain, axes, *fixed, *results, *rest],
         device=device,
     )
+
+
+@lru_cache(maxsize=None)
+def _loaded(kernel: Any, device: str) -> Any:
+    """The kernel, compiled as for a simulator: otherwise it would be compiled twice, and differ."""
+    load([kernel], device)
+    return kernel
 
 
 def _kind(t: Tensor, memory: Tensor, p: Tensor, types: Types) -> Any:

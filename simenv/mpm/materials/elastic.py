@@ -72,7 +72,7 @@ def corotated_stress(types: Types, size: int) -> Any:
     """Principal fixed corotated stress of the strains σ − 1; p starts with μ, λ."""
     T, vec, d, p_vec = types.scalar, types.vec, types.dim, types.parameters(size)
 
-    @wp.func(module=f"simenv_mpm_materials_{types.tag}")
+    @wp.func(module=f"simenv_mpm_materials_{types.tag}_{size}")
     def corotated(e: vec, p: p_vec):
         J = T(1.0)
         for i in range(d):
@@ -88,7 +88,7 @@ def hencky_stress(types: Types, size: int) -> Any:
     """Principal Hencky stress of the strains ln σ; p starts with μ, λ."""
     T, vec, p_vec = types.scalar, types.vec, types.parameters(size)
 
-    @wp.func(module=f"simenv_mpm_materials_{types.tag}")
+    @wp.func(module=f"simenv_mpm_materials_{types.tag}_{size}")
     def hencky(e: vec, p: p_vec):
         trace = wp.dot(e, vec(T(1.0)))
         return e * (T(2.0) * p[0]) + vec(p[1] * trace)

@@ -214,7 +214,7 @@ def _volume_only(types: Types, size: int) -> Any:
     T, mat, d, p_vec = types.scalar, types.mat, types.dim, types.parameters(size)
     smallest, root = wp.constant(T(SMALLEST_J)), wp.constant(T(1 / d))
 
-    @wp.func(module=f"simenv_mpm_materials_{types.tag}")
+    @wp.func(module=f"simenv_mpm_materials_{types.tag}_{size}")
     def volume_only(F: mat, p: p_vec):
         J = wp.max(wp.determinant(F), smallest)
         return wp.identity(d, dtype=T) * wp.pow(J, root)

@@ -140,7 +140,7 @@ class SpectralLaw(Validated):
 def principal_tools(types: Types, measure: str) -> SimpleNamespace:
     """Warp functions between tensors and principal values, for one measure of strain."""
     T, mat, vec = types.scalar, types.mat, types.vec
-    module = f"simenv_mpm_materials_{types.tag}"
+    module = f"simenv_mpm_{measure}_{types.tag}"
     precision = wp.constant(T(np.finfo(types.dtype).eps))
     tiny = wp.constant(T(1e-6))
 
