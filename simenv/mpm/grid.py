@@ -186,7 +186,9 @@ def grid_adjoint_kernel(types: Types) -> Any:
 
     @wp.func(module=module)
     def pulled_back(q: node, v_bar: vec, m_bar: T):
-        return to.pack(v_bar / q[3], m_bar - wp.dot(to.head(q), v_bar) / (q[3] * q[3]))
+        # In this order, since the square of a corner node's mass underflows in float32.
+        q_bar = v_bar / q[3]
+        return to.pack(q_bar, m_bar - wp.dot(to.head(q) / q[3], q_bar))
 
     # enable_backward makes Warp generate the adjoints that wp.grad calls.
     @wp.kernel(module=module, enable_backward=True)
