@@ -41,6 +41,6 @@ def frames(
     state = functional.initial(seed)
     yield painter.frame(state, None)
     for t in range(functional.task.horizon):
-        action = controller(functional.observation(state), t)
+        action = controller(functional.task.features(state), t)
         state = functional.transition(state, action)
         yield painter.frame(state, action)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gymnasium
 
 from simenv.errors import UnknownTaskError
+
+PREFIX = "simenv/"
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,13 @@ class TaskSpec:
         task: where the `Task` class lives, "module:Class".
         horizon: environment steps per episode.
         action: size of the action vector.
-        observation: size of the observation vector.
+        observation: size of the observation vector; of a goal variant, without the goals.
         summary: one line on what is to be done.
+        suite: family of tasks that it belongs to.
+        difficulty: "easy", "medium" or "hard", for a learner that starts from nothing.
+        cost_limit: suggested bound on an episode's cost, for the safe variant; None: it has none.
+        goal: size G of the goal, for the goal variant; 0: it has none.
+        variant: None, "safe" (`info["cost"]`) or "goal" (dictionary observations).
     """
 
     id: str
@@ -28,21 +35,49 @@ class TaskSpec:
     action: int
     observation: int
     summary: str
+    suite: str
+    difficulty: str
+    cost_limit: float | None = None
+    goal: int = 0
+    variant: str | None = None
+
+    @property
+    def family(self) -> str:
+        """The id without namespace, variant and version."""
+        name = self.id.removeprefix(PREFIX).rpartition("-v")[0]
+        return name.removesuffix(f"-{(self.variant or '').capitalize()}")
+
+    def variants(self) -> list[TaskSpec]:
+        """This row, and those of its safe and goal variants where it has them."""
+        rows = [self]
+        if self.cost_limit is not None:
+            rows.append(self._variant("safe", self.observation))
+        if self.goal:
+            rows.append(self._variant("goal", self.observation - self.goal))
+        return rows
+
+    def _variant(self, variant: str, observation: int) -> TaskSpec:
+        stem, _, version = self.id.rpartition("-v")
+        name = f"{stem}-{variant.capitalize()}-v{version}"
+        return replace(self, id=name, variant=variant, observation=observation)
 
 
-TASKS: dict[str, TaskSpec] = {
-    spec.id: spec
-    for spec in (
-        TaskSpec(
-            id="simenv/SoftWalker2D-v0",
-            task="tasks.locomotion:SoftWalker2D",
-            horizon=80,
-            action=4,
-            observation=30,
-            summary="walk forward on four muscles: 0.3 m in 4 s",
-        ),
-    )
-}
+FAMILIES = (
+    TaskSpec(
+        id="simenv/SoftWalker2D-v0",
+        task="tasks.locomotion:SoftWalker2D",
+        horizon=80,
+        action=4,
+        observation=30,
+        summary="walk forward on four muscles: 0.3 m in 4 s",
+        suite="locomotion",
+        difficulty="easy",
+        cost_limit=20.0,
+    ),
+)
+"""One row per task; `TASKS` adds their variants."""
+
+TASKS: dict[str, TaskSpec] = {spec.id: spec for row in FAMILIES for spec in row.variants()}
 
 
 def find(task_id: str) -> TaskSpec:
@@ -56,14 +91,30 @@ def find(task_id: str) -> TaskSpec:
     return TASKS[task_id]
 
 
+def face_of(task: str) -> dict[str, str]:
+    """Where the `Task` of an id lives and its variant, as the faces take them.
+
+    Args:
+        task: a registered id, also as "simenv:id", or "module:Class" of a `Task`.
+
+    Raises:
+        UnknownTaskError: no such id.
+    """
+    name = task.removeprefix("simenv:")
+    if ":" in name:
+        return {"task": name}
+    spec = find(name)
+    return {"task": spec.task} | ({} if spec.variant is None else {"variant": spec.variant})
+
+
 def register_all() -> None:
     """Register every task's single and vector environment; safe to call again."""
     for spec in TASKS.values():
         if spec.id not in gymnasium.registry:
             gymnasium.register(
                 id=spec.id,
-                entry_point="simenv.envs.env:Env",
+                entry_point=f"simenv.envs.env:{'GoalEnv' if spec.variant == 'goal' else 'Env'}",
                 vector_entry_point="simenv.envs.vector:VectorEnv",
                 max_episode_steps=spec.horizon,
-                kwargs={"task": spec.task},
+                kwargs=face_of(spec.id),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from simenv import mpm
-from simenv.envs.task import OBSERVATION_BOUND, Task
+from simenv.envs.task import Task
 from simenv.mpm import Control, Simulator, State
 
 
@@ -32,8 +32,12 @@ class SoftWalker2D(Task):
     Reward: 100 times the head's advance [m] minus 0.01 |a|² per step. Success: the head (front
     third) has advanced 0.3 m. Episodes last 80 steps of 0.05 s; there is no early end.
 
+    Costs: "speed", 1 for every step that ends with the torso faster than 0.25 m/s along x;
+    "tilt", 1 for every step that ends with the torso tilted by more than 40°.
+
     Start: rest, each particle displaced by up to 2 % of a cell and the body given a velocity of up
-    to 0.02 m/s along each axis.
+    to 0.02 m/s along each axis. Reset options: pose moves it along x by up to 0.1 m, material
+    multiplies E by 0.7 to 1.4.
 
     Args:
         size: "small" (448 particles, 120 x 24 cells) or "full" (7,168 particles, 480 x 96).
@@ -49,9 +53,14 @@ class SoftWalker2D(Task):
     goal: ClassVar[float] = 0.3
     phase_steps: ClassVar[int] = 10
     length: ClassVar[float] = 0.25
+    cost_names: ClassVar[tuple[str, ...]] = ("speed", "tilt")
+    speed_limit: ClassVar[float] = 0.25
+    tilt_limit: ClassVar[float] = math.radians(40)
+    pose_range: ClassVar[tuple[float, ...]] = (0.1, 0.0)
+    material_ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"E": (0.7, 1.4)}
 
-    def __init__(self, *, size: str = "small") -> None:
-        super().__init__(size=size)
+    def __init__(self, *, size: str = "small", softness: float = 0.0) -> None:
+        super().__init__(size=size, softness=softness)
         scale = 1 if size == "small" else 4
         self.scene = mpm.Scene(
             size=(3.0, 0.6),
@@ -68,7 +77,7 @@ class SoftWalker2D(Task):
         self.scene.add_body(mpm.Box((left + 0.2, 0.1625), (0.4, 0.125)), jelly, name="torso")
 
     def bind(self, simulator: Simulator) -> None:
-        """Averaging matrix of the seven groups, and where the head starts."""
+        """Averaging matrix of the seven groups."""
         super().bind(simulator)
         rest = simulator.initial_state().x[0]
         masks = [self._members(name, rest) for name in self.muscles]
@@ -78,7 +87,6 @@ class SoftWalker2D(Task):
         groups = torch.stack(masks).to(rest.dtype)
         self._groups = groups / groups.sum(dim=1, keepdim=True)
         self._torso = torso.to(rest.dtype) / torso.sum()
-        self._start = float(self._groups[-1] @ rest[:, 0])
 
     def _members(self, body: str, rest: Tensor) -> Tensor:
         mask = torch.zeros(len(rest), dtype=torch.bool, device=rest.device)
@@ -108,11 +116,16 @@ class SoftWalker2D(Task):
         height = x[:, :, 1] / self.length
         angle = state.time.to(x.dtype)[:, None] * (2 * math.pi / self.phase_steps)
         parts = [ahead, height, v[:, :, 0], v[:, :, 1], torch.sin(angle), torch.cos(angle)]
-        return torch.clamp(torch.cat(parts, dim=1), -OBSERVATION_BOUND, OBSERVATION_BOUND)
+        return torch.cat(parts, dim=1)
 
     def advance(self, state: State) -> Tensor:
         """How far the head has come since the start [m], (N,)."""
-        return state.x[:, :, 0] @ self._groups[-1] - self._start
+        return state.x[:, :, 0] @ self._groups[-1] - self.remembered(state)[:, 0]
+
+    def remember(self, state: State) -> Tensor:
+        """Where the head starts [m]."""
+        # Summed row by row: a product's rounding would depend on the size of the batch.
+        return (state.x[:, :, 0] * self._groups[-1]).sum(dim=1, keepdim=True)
 
     def reward(self, state: State, action: Tensor, after: State) -> Tensor:
         """100 Δx_head − 0.01 |a|²."""
@@ -123,6 +136,14 @@ class SoftWalker2D(Task):
     def success(self, state: State) -> Tensor:
         """The head has advanced 0.3 m."""
         return self.advance(state) >= self.goal
+
+    def costs(self, state: State, action: Tensor, after: State) -> dict[str, Tensor]:
+        """Too fast, and tipping over."""
+        speed = after.v[:, :, 0] @ self._torso
+        rear, front = torch.einsum("gp,npd->gnd", self._groups[[4, 6]], after.x)
+        tilt = torch.atan2((front - rear)[:, 1], (front - rear)[:, 0]).abs()
+        flags = {"speed": speed > self.speed_limit, "tilt": tilt > self.tilt_limit}
+        return {name: flag.to(speed.dtype) for name, flag in flags.items()}
 
     def picture(self, state: State, action: Tensor | None) -> dict[str, Any]:
         """Muscles coloured by activation (red contracts, blue extends), the torso in sand.

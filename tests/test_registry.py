@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import gymnasium
 import pytest
@@ -11,7 +12,7 @@ import simenv
 from agents.cli import main
 from simenv.envs.task import Task, load_task
 from simenv.errors import ShapeError, SimenvError, UnknownTaskError, expect_shape
-from simenv.registry import find, register_all
+from simenv.registry import TaskSpec, find, register_all
 
 
 @pytest.fixture(params=simenv.TASKS.values(), ids=simenv.TASKS)
@@ -24,7 +25,10 @@ def test_row_equals_the_class(spec):
     """A row's sizes and horizon are those of the class that it points at, under its own id."""
     task = load_task(spec.task)
     assert isinstance(task, Task)
-    assert (spec.action, spec.observation) == (task.num_actions, task.num_observations)
+    observed = task.num_observations if spec.variant == "goal" else task.num_features
+    assert (spec.action, spec.observation) == (task.num_actions, observed)
+    assert spec.goal == task.num_goals
+    assert (spec.cost_limit is not None) == bool(task.cost_names)
     assert spec.horizon == task.horizon
     assert simenv.TASKS[spec.id] is spec
 
@@ -32,10 +36,24 @@ def test_row_equals_the_class(spec):
 def test_registration(spec):
     """Gymnasium knows both entry points as strings, and keyword arguments that JSON can hold."""
     entry = gymnasium.spec(spec.id)
-    assert entry.entry_point == "simenv.envs.env:Env"
+    assert entry.entry_point == f"simenv.envs.env:{'GoalEnv' if spec.variant == 'goal' else 'Env'}"
     assert entry.vector_entry_point == "simenv.envs.vector:VectorEnv"
     assert entry.max_episode_steps == spec.horizon
-    assert json.loads(json.dumps(entry.kwargs)) == {"task": spec.task}
+    variant = {} if spec.variant is None else {"variant": spec.variant}
+    assert json.loads(json.dumps(entry.kwargs)) == {"task": spec.task, **variant}
+
+
+def test_variants_are_one_row_each():
+    """A task with costs has a safe id and one with goals a goal id, of the same class."""
+    row = TaskSpec("simenv/A-v2", "m:A", 5, 2, 7, "do", "s", "easy", cost_limit=1.0, goal=3)
+    plain, safe, goal = row.variants()
+    assert plain is row
+    assert (safe.id, safe.variant, safe.observation) == ("simenv/A-Safe-v2", "safe", 7)
+    assert (goal.id, goal.variant, goal.observation) == ("simenv/A-Goal-v2", "goal", 4)
+    assert {spec.family for spec in row.variants()} == {"A"}
+    assert replace(row, cost_limit=None, goal=0).variants() == [
+        replace(row, cost_limit=None, goal=0)
+    ]
 
 
 def test_registering_again_changes_nothing():

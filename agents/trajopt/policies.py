@@ -75,7 +75,7 @@ class Feedback(Policy):
 
     def __init__(self, task: Task, sets: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.weight = _parameter((sets, task.num_observations, task.num_actions), generator)
+        self.weight = _parameter((sets, task.num_features, task.num_actions), generator)
         self.bias = nn.Parameter(torch.zeros(sets, task.num_actions))
 
     def forward(self, observation: Tensor, t: int) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from simenv.envs.functional import Functional
 from simenv.mpm import State
+from simenv.mpm.fields import NAMES
 
 Controller = Callable[[Tensor, int], Tensor]
 
@@ -94,7 +95,7 @@ def rollout(
         state = state.detach() if window and t % window == 0 else state
         state = _gated(state, watch, t)
         # Watched, not clipped: a step's own gradient is wanted whole.
-        (action,) = gate(watch, t, 0.0, controller(functional.observation(state), t))
+        (action,) = gate(watch, t, 0.0, controller(functional.task.features(state), t))
         after = functional.transition(state, action)
         rewards.append(functional.reward(state, action, after))
         success |= functional.success(after)
@@ -103,8 +104,9 @@ def rollout(
 
 
 def _gated(state: State, watch: Watch, t: int) -> State:
-    x, v, C, F = gate(watch, t, watch.clip, state.x, state.v, state.C, state.F)
-    return state.replace(x=x, v=v, C=C, F=F)
+    moving = {name: getattr(state, name) for name in NAMES}
+    gated = gate(watch, t, watch.clip, *moving.values())
+    return state.replace(**dict(zip(moving, gated, strict=True)))
 
 
 def gate(watch: Watch, t: int, clip: float, *fields: Tensor) -> tuple[Tensor, ...]:

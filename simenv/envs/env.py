@@ -6,30 +6,37 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
 from simenv.envs.episodes import Episodes, require_finite
 from simenv.envs.functional import Functional
+from simenv.envs.observers import each
 from simenv.envs.picture import Painter
+from simenv.envs.start import Start
 from simenv.errors import ConfigurationError
 
 Array = NDArray[Any]
 
 
-class Env(gymnasium.Env[Array, Array], EzPickle):
+class Env(gymnasium.Env[Any, Array], EzPickle):
     """A task as a single environment with numpy in and out.
 
     `info` carries "success" (bool) and "clipped" (action components outside [-1, 1]), and "fault"
-    in plain words where a step went wrong. A step that breaks the simulation is undone and ends
-    the episode as truncated.
+    in plain words where a step went wrong; in the safe variant also "cost" (at least 0, of the
+    step) and "costs" (by name). A step that breaks the simulation is undone and ends the episode
+    as truncated.
 
     Args:
         task: path "module:Class" of the `Task`; the registered ids fill it in.
         render_mode: None or "rgb_array".
         device: "cpu", "cuda:0" or "auto".
         threads: CPU threads; a single environment needs no more than one.
-        options: the task's own options, such as `size="full"`.
+        reset_options: what resets without options start from (`simenv.envs.Start`), such as
+            `{"material": True}`.
+        options: options of `Functional` (`variant`, `obs`, `reward_type`) and the task's own, such
+            as `size="full"`.
 
     Raises:
         ShapeError: an action of the wrong shape.
@@ -45,28 +52,45 @@ class Env(gymnasium.Env[Array, Array], EzPickle):
         render_mode: str | None = None,
         device: str = "cpu",
         threads: int | None = 1,
+        reset_options: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
         EzPickle.__init__(
-            self, task, render_mode=render_mode, device=device, threads=threads, **options
+            self,
+            task,
+            render_mode=render_mode,
+            device=device,
+            threads=threads,
+            reset_options=reset_options,
+            **options,
         )
         check_render_mode(render_mode)
         self.render_mode = render_mode
         functional = Functional(task, num_envs=1, device=device, threads=threads, **options)
         self.metadata = {**self.metadata, "render_fps": round(1 / functional.task.scene.step)}
         self.action_space = functional.task.action_space
-        self.observation_space = functional.task.observation_space
+        self.observation_space = functional.observer.space
+        self._start = Start.of(reset_options)
         self._episodes = Episodes(functional)
         self._painter: Painter | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        """Start an episode; the same seed gives the same start."""
+        """Start an episode as the options say; the same seed gives the same start.
+
+        Raises:
+            ConfigurationError: an option that `simenv.envs.Start` or the task does not have.
+        """
         super().reset(seed=seed)
         self._episodes.rngs = [self.np_random]
+        self._episodes.start = Start.of(options) if options else self._start
         self._episodes.restart(np.ones(1, dtype=bool))
-        return self._observe(), {"success": False, "clipped": 0}
+        info: dict[str, Any] = {"success": False, "clipped": 0}
+        if self._episodes.safe:
+            names = self._episodes.functional.task.cost_names
+            info |= {"cost": 0.0, "costs": dict.fromkeys(names, 0.0)}
+        return self._observe(), info
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """Advance by one environment step; `action` (A,) in [-1, 1]."""
@@ -79,6 +103,9 @@ class Env(gymnasium.Env[Array, Array], EzPickle):
             "success": bool(outcome.success[0]),
             "clipped": int(outcome.clipped[0]),
         }
+        if self._episodes.safe:
+            costs = {name: float(cost[0]) for name, cost in outcome.costs.items()}
+            info |= {"cost": sum(costs.values()), "costs": costs}
         if outcome.faults[0] is not None:
             info["fault"] = outcome.faults[0]
         reward, terminated = float(outcome.reward[0]), bool(outcome.terminated[0])
@@ -96,8 +123,31 @@ class Env(gymnasium.Env[Array, Array], EzPickle):
         """End the episode; only `reset` may follow."""
         self._episodes.state = None
 
-    def _observe(self) -> Array:
-        return self._episodes.observe()[0].cpu().numpy()
+    def _observe(self) -> Any:
+        return each(lambda seen: seen[0].cpu().numpy(), self._episodes.observe())
+
+
+class GoalEnv(Env):
+    """A goal variant: dictionary observations, and rewards of relabelled goals.
+
+    What goal-conditioned agents expect (Plappert et al., 2018; Gymnasium-Robotics).
+    """
+
+    def compute_reward(self, achieved_goal: Array, desired_goal: Array, info: Any) -> Array:
+        """Rewards (...) for goals (..., G)."""
+        return compute_reward(self._episodes.functional, achieved_goal, desired_goal)
+
+
+def compute_reward(functional: Functional, achieved: Array, desired: Array) -> Array:
+    """Rewards (...) of a goal variant as float32; achieved and desired goals (..., G).
+
+    Raises:
+        ConfigurationError: not a goal variant.
+    """
+    if functional.variant != "goal":
+        raise ConfigurationError("compute_reward belongs to the -Goal ids")
+    goals = (torch.as_tensor(np.asarray(goal, dtype=np.float32)) for goal in (achieved, desired))
+    return functional.goal_reward(*goals).numpy()
 
 
 def check_render_mode(mode: str | None) -> None:

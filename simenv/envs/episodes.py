@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from simenv.envs.functional import Functional
+from simenv.envs.observers import Observation, each
+from simenv.envs.start import Start
 from simenv.errors import ConfigurationError, InvalidActionError, ShapeError
 from simenv.mpm import State, describe_fault
 
@@ -27,6 +29,7 @@ class Outcome:
         broken: the step could not be taken (non-finite action or state); the state is unchanged.
         success: the task is done.
         clipped: how many components of the action lay outside [-1, 1].
+        costs: safety costs by name; empty but in the safe variant.
         faults: plain words where something went wrong, else None.
     """
 
@@ -35,6 +38,7 @@ class Outcome:
     broken: Tensor
     success: Tensor
     clipped: Tensor
+    costs: dict[str, Tensor]
     faults: list[str | None]
 
 
@@ -45,6 +49,7 @@ class Episodes:
         self.functional = functional
         n = functional.num_envs
         self.rngs: list[np.random.Generator] = [np.random.default_rng() for _ in range(n)]
+        self.start = Start()
         self.state: State | None = None
         self.action: Tensor | None = None
 
@@ -59,7 +64,7 @@ class Episodes:
         chosen = np.flatnonzero(mask)
         if len(chosen) == 0:
             return
-        fresh = self.functional.start([self.rngs[i] for i in chosen])
+        fresh = self.functional.start([self.rngs[i] for i in chosen], self.start)
         if self.state is None:
             if len(chosen) < self.num_envs:
                 raise ConfigurationError("the first reset must reset every environment")
@@ -86,7 +91,7 @@ class Episodes:
         control = self.functional.control(before, clean)
         if strict:
             self.functional.simulator.check_commands(control)
-        after = self.functional.simulator.step(before, control)
+        after = self.functional.advance(before, control)
         broken = bad | after.failed
         codes = torch.where(bad, torch.zeros_like(after.fault), after.fault)
         self.state = before.replace(fault=codes).where(bad, after) if bool(bad.any()) else after
@@ -97,14 +102,28 @@ class Episodes:
             broken=broken,
             success=self.functional.success(self.state),
             clipped=(clean.abs() > 1.0).sum(dim=1),
+            costs=self._costs(before, clean),
             faults=_describe(codes, bad),
         )
 
-    @torch.no_grad()
-    def observe(self) -> Tensor:
-        """Observations (N, O) of the present states, float32, in memory of their own."""
+    @property
+    def safe(self) -> bool:
+        """Whether costs are reported."""
+        return self.functional.variant == "safe"
+
+    def _costs(self, before: State, action: Tensor) -> dict[str, Tensor]:
+        """Costs by name; nothing but in the safe variant."""
+        if not self.safe:
+            return {}
         assert self.state is not None
-        return self.functional.observation(self.state).to(torch.float32, copy=True)
+        return self.functional.costs(before, action, self.state)
+
+    @torch.no_grad()
+    def observe(self) -> Observation:
+        """Observations of the present states, floats as float32, in memory of their own."""
+        assert self.state is not None
+        seen: Observation = each(_owned, self.functional.observation(self.state))
+        return seen
 
     def parse(self, action: Any, single: bool = False) -> Tensor:
         """Actions (N, A), or with `single` one action (A,), as a batch on the device.
@@ -125,6 +144,10 @@ class Episodes:
         if tuple(tensor.shape) != expected:
             raise ShapeError(f"action has shape {tuple(tensor.shape)}, expected {expected}")
         return tensor.reshape(batch)
+
+
+def _owned(seen: Tensor) -> Tensor:
+    return seen.to(torch.float32 if seen.is_floating_point() else seen.dtype, copy=True)
 
 
 def require_finite(action: Tensor) -> None:

@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from simenv.envs.vector import VectorEnv
 from simenv.errors import ConfigurationError
-from simenv.registry import find
+from simenv.registry import face_of
 
 
 class SB3VecEnv(VecEnv):
@@ -20,7 +20,7 @@ class SB3VecEnv(VecEnv):
     reset together with `info["terminal_observation"]`. Rewards are float32.
 
     Args:
-        task_id: a registered id.
+        task_id: a registered id, or "module:Class" of a `Task`.
         num_envs: number of environments N.
         options: passed on to `VectorEnv` (`size`, `device`, `threads`, `render_mode`, …).
 
@@ -33,21 +33,20 @@ class SB3VecEnv(VecEnv):
     """
 
     def __init__(self, task_id: str, num_envs: int = 1, **options: Any) -> None:
-        spec = find(task_id.removeprefix("simenv:"))
-        options.setdefault("max_episode_steps", spec.horizon)
-        self.envs = VectorEnv(spec.task, num_envs, autoreset_mode="SameStep", **options)
+        options |= face_of(task_id)
+        self.envs = VectorEnv(num_envs=num_envs, autoreset_mode="SameStep", **options)
         self.render_mode = self.envs.render_mode
         self._actions: np.ndarray | None = None
         super().__init__(
             num_envs, self.envs.single_observation_space, self.envs.single_action_space
         )
 
-    def reset(self) -> np.ndarray:
+    def reset(self) -> Any:
         """Start every episode; seeds come from `seed()`."""
-        if any(self._options):
-            raise ConfigurationError("the tasks take no reset options through Stable-Baselines3")
+        if any(options != self._options[0] for options in self._options):
+            raise ConfigurationError("environments share their reset options: set them all alike")
         seeds = None if all(s is None for s in self._seeds) else self._seeds
-        observation, info = self.envs.reset(seed=seeds)
+        observation, info = self.envs.reset(seed=seeds, options=self._options[0] or None)
         self.reset_infos = [self._row(info, i) for i in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
@@ -57,7 +56,7 @@ class SB3VecEnv(VecEnv):
         """Take actions (N, A)."""
         self._actions = actions
 
-    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Observations, float32 rewards, dones and one info per environment."""
         observation, reward, terminated, truncated, info = self.envs.step(self._actions)
         infos = [self._row(info, i) for i in range(self.num_envs)]
@@ -104,6 +103,9 @@ class SB3VecEnv(VecEnv):
         row = {}
         for key, values in info.items():
             if key.startswith("_") or key.startswith("final_") or not info[f"_{key}"][i]:
+                continue
+            if isinstance(values, dict):
+                row[key] = self._row(values, i)
                 continue
             row[key] = values[i].item() if isinstance(values[i], np.generic) else values[i]
         return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,12 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from simenv.envs.env import check_render_mode
+from simenv.envs.env import check_render_mode, compute_reward
 from simenv.envs.episodes import Episodes, Outcome
 from simenv.envs.functional import Functional
+from simenv.envs.observers import each
 from simenv.envs.picture import Painter
+from simenv.envs.start import Start
 from simenv.errors import ConfigurationError
 
 OUTPUTS = ("numpy", "torch")
@@ -38,7 +41,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         render_mode: None or "rgb_array".
         device: "cpu", "cuda:0" or "auto".
         threads: CPU threads; default all cores.
-        options: the task's own options.
+        reset_options: what resets without options start from (`simenv.envs.Start`).
+        options: options of `Functional` and the task's own.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         render_mode: str | None = None,
         device: str = "cpu",
         threads: int | None = None,
+        reset_options: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
         EzPickle.__init__(
@@ -64,6 +69,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
             render_mode=render_mode,
             device=device,
             threads=threads,
+            reset_options=reset_options,
             **options,
         )
         if output not in OUTPUTS:
@@ -75,7 +81,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         self.num_envs = num_envs
         self.max_episode_steps = _episode_steps(max_episode_steps, functional.task.horizon)
         self.single_action_space = functional.task.action_space
-        self.single_observation_space = functional.task.observation_space
+        self.single_observation_space = functional.observer.space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.metadata = {
@@ -84,6 +90,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
             "autoreset_mode": self.mode,
         }
         self._episodes = Episodes(functional)
+        self._start = Start.of(reset_options)
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
         self._done = np.zeros(num_envs, dtype=bool)
         self._painter: Painter | None = None
@@ -96,14 +103,23 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
-        """Start episodes everywhere, or where `options["reset_mask"]` (N,) holds."""
+        """Start episodes everywhere, or where `options["reset_mask"]` (N,) holds.
+
+        The other options say how (`simenv.envs.Start`), also for the resets that follow by
+        themselves.
+        """
         self._require_open()
+        given = {k: v for k, v in (options or {}).items() if k != "reset_mask"}
+        self._episodes.start = Start.of(given) if given else self._start
         mask = self._reset_mask(options)
         self._seed(seed, mask)
         self._restart(mask)
-        info = self._info_arrays({"success": np.zeros(self.num_envs, bool)}, mask)
-        info |= self._info_arrays({"clipped": np.zeros(self.num_envs, np.int64)}, mask)
-        return self._out(self._episodes.observe()), info
+        zeros = {"success": np.zeros(self.num_envs, bool), "clipped": np.zeros(self.num_envs, int)}
+        info = self._info_arrays(zeros, mask)
+        if self._episodes.safe:
+            names = self._episodes.functional.task.cost_names
+            info |= self._cost_arrays(dict.fromkeys(names, np.zeros(self.num_envs)), mask)
+        return self._observe(), info
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Advance every environment; `actions` (N, A).
@@ -130,10 +146,14 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         self._done = terminated | truncated
         info = self._info(outcome, running)
         reward = outcome.reward * torch.as_tensor(running, device=outcome.reward.device)
-        observation = self._out(self._episodes.observe())
+        observation = self._observe()
         if self.mode == AutoresetMode.SAME_STEP and self._done.any():
             observation, info = self._finish(observation, info)
         return observation, self._reward(reward), self._out(terminated), self._out(truncated), info
+
+    def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> np.ndarray:
+        """Rewards (...) of a goal variant for goals (..., G), for hindsight relabelling."""
+        return compute_reward(self._episodes.functional, achieved_goal, desired_goal)
 
     def render(self) -> tuple[Any, ...] | None:
         """One frame per environment, or None without a render mode."""
@@ -187,13 +207,11 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         done = self._done.copy()
         final_obs = np.full(self.num_envs, None, dtype=object)
         for i in np.flatnonzero(done):
-            final_obs[i] = observation[i]
-        final_info = {k: v & done if k.startswith("_") else v for k, v in info.items()}
+            final_obs[i] = each(operator.itemgetter(i), observation)
+        final_info = _masked(info, done)
         self._restart(done)
         fresh = {
-            **info,
-            "success": info["success"] & ~done,
-            "clipped": np.where(done, 0, info["clipped"]),
+            **_zeroed(info, done),
             "final_obs": final_obs,
             "_final_obs": done,
             "final_info": final_info,
@@ -201,7 +219,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         }
         if "_fault" in info:
             fresh["_fault"] = info["_fault"] & ~done
-        return self._out(self._episodes.observe()), fresh
+        return self._observe(), fresh
 
     def _require_open(self) -> None:
         if self.closed:
@@ -225,6 +243,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         success = _array(outcome.success) & running
         clipped = np.where(running, _array(outcome.clipped), 0)
         info = self._info_arrays({"success": success, "clipped": clipped}, self._everybody())
+        if self._episodes.safe:
+            costs = {k: np.where(running, _numbers(v), 0.0) for k, v in outcome.costs.items()}
+            info |= self._cost_arrays(costs, self._everybody())
         faults = [f if up else None for f, up in zip(outcome.faults, running, strict=True)]
         if any(faults):
             mask = np.array([fault is not None for fault in faults])
@@ -235,10 +256,17 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         """Gymnasium's vector info: each array with its `_key` mask."""
         return {k: v for key, value in values.items() for k, v in ((key, value), (f"_{key}", mask))}
 
+    def _cost_arrays(self, costs: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:
+        """The safe variant's part of the info: all costs together and by name."""
+        total = sum(costs.values(), np.zeros(self.num_envs))
+        both = {"cost": total, "costs": self._info_arrays(costs, mask)}
+        return self._info_arrays(both, mask)
+
     def _reward(self, reward: Tensor) -> Any:
-        if self.output == "torch":
-            return reward
-        return reward.to(torch.float64).cpu().numpy()
+        return reward if self.output == "torch" else _numbers(reward)
+
+    def _observe(self) -> Any:
+        return each(self._out, self._episodes.observe())
 
     def _out(self, value: Tensor | np.ndarray) -> Any:
         """To the kind of array that the user asked for."""
@@ -255,6 +283,31 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.cpu().numpy()
+
+
+def _numbers(tensor: Tensor) -> np.ndarray:
+    return tensor.to(torch.float64).cpu().numpy()
+
+
+def _zeroed(info: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    """An info whose numbers are those of a fresh reset where `rows` holds; masks stay."""
+    fresh: dict[str, Any] = {}
+    for key, value in info.items():
+        if isinstance(value, dict):
+            fresh[key] = _zeroed(value, rows)
+        elif key.startswith("_") or value.dtype == object:
+            fresh[key] = value
+        else:
+            fresh[key] = np.where(rows, np.zeros_like(value), value)
+    return fresh
+
+
+def _masked(info: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    """An info whose masks hold in `rows` alone."""
+    return {
+        k: _masked(v, rows) if isinstance(v, dict) else v & rows if k.startswith("_") else v
+        for k, v in info.items()
+    }
 
 
 def _episode_steps(given: int | None, horizon: int) -> int:

@@ -164,7 +164,7 @@ class Simulator:
         changes = dict(zip(NAMES, end, strict=True))
         # A step that was undone leaves the twist as it was before the command.
         changes["twist"] = torch.where(taken[:, None, None], changes["twist"], state.twist)
-        return State(**changes, impulse=impulse, time=state.time + taken, fault=fault)
+        return state.replace(**changes, impulse=impulse, time=state.time + taken, fault=fault)
 
     def check_commands(self, control: Control) -> None:
         """Raise `InvalidActionError` if any tool is commanded a velocity that is not finite.

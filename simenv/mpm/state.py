@@ -46,6 +46,8 @@ class State:
             in 2-D and (N, R, 6) in 3-D.
         impulse: what contact with material, walls and each other gave each of them during the last
             step, linear [N s] and angular about the position [N m s], shape as `twist`.
+        context: numbers of each environment that ride along unchanged, such as a task's goal,
+            shape (N, K).
     """
 
     x: Tensor
@@ -58,10 +60,16 @@ class State:
     pose: Tensor = field(default=NONE)
     twist: Tensor = field(default=NONE)
     impulse: Tensor = field(default=NONE)
+    context: Tensor = field(default=NONE)
 
     def __post_init__(self) -> None:
         n, d = self.x.shape[0], self.x.shape[-1]
-        empty = {"Jp": (n, 0), "pose": (n, 0, 4 * d - 5), "twist": (n, 0, 3 * d - 3)}
+        empty = {
+            "Jp": (n, 0),
+            "pose": (n, 0, 4 * d - 5),
+            "twist": (n, 0, 3 * d - 3),
+            "context": (n, 0),
+        }
         for name, shape in empty.items():
             if getattr(self, name) is NONE:
                 object.__setattr__(self, name, self.x.new_zeros(shape))
@@ -91,7 +99,7 @@ class State:
         return State(**{name: t.clone() for name, t in self.items()})
 
     def requires_grad_(self) -> State:
-        """Make all but time, fault and impulse leaves of a graph; returns self."""
+        """Make all but time, fault, impulse and context leaves of a graph; returns self."""
         for t in (self.x, self.v, self.C, self.F, self.Jp, self.pose, self.twist):
             t.requires_grad_()
         return self

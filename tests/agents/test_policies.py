@@ -12,7 +12,7 @@ from agents.options import Optimise
 from agents.trajopt import POLICIES, make_policy
 
 SETS, A, OBS, HORIZON = 3, 4, 7, 12
-TASK = SimpleNamespace(horizon=HORIZON, num_actions=A, num_observations=OBS)
+TASK = SimpleNamespace(horizon=HORIZON, num_actions=A, num_features=OBS)
 
 
 @pytest.fixture(params=POLICIES)

@@ -182,7 +182,7 @@ def test_controller_plays_the_saved_policy(run, functional):
     policy = make_policy("gait", functional.task, sets=3, seed=5)
     run.save("best", policy.pick(1))
     controller = load_controller(run, functional)
-    observation = torch.zeros(1, functional.task.num_observations)
+    observation = torch.zeros(1, functional.task.num_features)
     action = controller(observation, 4)
     expected = policy(observation.expand(3, -1), 4)[1]
     torch.testing.assert_close(action[0], expected)
@@ -217,7 +217,7 @@ def test_run_of_an_unknown_command(run, functional):
 
 def test_random_controller(functional):
     """Random actions fill [-1, 1] and repeat with their seed."""
-    observation = torch.zeros(1, functional.task.num_observations)
+    observation = torch.zeros(1, functional.task.num_features)
 
     def play(seed):
         act = random_controller(functional, seed)

@@ -34,7 +34,9 @@ class Toy:
     ) -> None:
         self.num_envs, self.bad_step = num_envs, bad_step
         self.weights = None if weights is None else torch.tensor(weights)
-        self.task = SimpleNamespace(horizon=horizon, num_actions=DIM, num_observations=2 * DIM)
+        self.task = SimpleNamespace(
+            horizon=horizon, num_actions=DIM, num_features=2 * DIM, features=self.observation
+        )
 
     def initial(self, seed: int = 0) -> State:
         """At rest at the origin, whatever the seed."""

@@ -14,6 +14,8 @@ from simenv.mpm import State
 
 IDS = list(simenv.TASKS)
 WALKER = "simenv/SoftWalker2D-v0"
+FACES = [WALKER]
+"""Ids on which the faces' own ways are tested, which are the same for all."""
 
 # Environment by environment the simulation is bitwise the same whatever the batch, but torch adds
 # up the means over P particles in an order that depends on the batch: sqrt(P) roundings of size
@@ -25,12 +27,16 @@ REWARD_ATOL = 2 * 100 * 32 * 1.2e-7
 
 def single(task_id: str = WALKER, **options: Any) -> Env:
     """An environment without Gymnasium's wrappers."""
-    return Env(simenv.TASKS[task_id].task, **options)
+    return Env(**_kwargs(task_id), **options)
 
 
 def vector(task_id: str = WALKER, num_envs: int = 3, **options: Any) -> VectorEnv:
     """A native vector environment."""
-    return VectorEnv(simenv.TASKS[task_id].task, num_envs, **options)
+    return VectorEnv(num_envs=num_envs, **_kwargs(task_id), **options)
+
+
+def _kwargs(task_id: str) -> dict[str, Any]:
+    return dict(gymnasium.spec(task_id).kwargs)
 
 
 def synchronous(task_id: str, num_envs: int, steps: int, mode: str) -> Any:

@@ -9,12 +9,12 @@ import torch
 
 from simenv.envs import Env
 from simenv.errors import InvalidActionError, ShapeError
-from tests.envs.support import IDS, assert_same_state, set_velocity, single, state_of
+from tests.envs.support import FACES, assert_same_state, set_velocity, single, state_of
 
 NAN, INF = float("nan"), float("inf")
 
 
-@pytest.fixture(scope="module", params=IDS)
+@pytest.fixture(scope="module", params=FACES)
 def env(request) -> Env:
     """One environment per task."""
     return single(request.param)
@@ -145,7 +145,7 @@ def test_broken_state_ends_the_episode(env):
     assert "fault" not in env.step(np.zeros(size(env)))[4]
 
 
-@pytest.mark.parametrize("task_id", IDS)
+@pytest.mark.parametrize("task_id", FACES)
 def test_order_of_calls(task_id):
     """Stepping or rendering before reset, and stepping after close, is refused."""
     env = single(task_id, render_mode="rgb_array")
@@ -161,7 +161,7 @@ def test_order_of_calls(task_id):
         env.step(action)
 
 
-@pytest.mark.parametrize("task_id", IDS)
+@pytest.mark.parametrize("task_id", FACES)
 def test_render(task_id):
     """Frames show the state and the action, not the episode before; no mode, no frame."""
     assert single(task_id).render() is None

@@ -9,19 +9,19 @@ import torch
 import simenv
 from simenv.envs import Functional
 from simenv.errors import ShapeError
-from tests.envs.support import IDS, OBSERVATION_ATOL, assert_same_state, single
+from tests.envs.support import FACES, OBSERVATION_ATOL, assert_same_state, single
 
 STEPS = 5
 N = 2
 
 
-@pytest.fixture(scope="module", params=IDS)
+@pytest.fixture(scope="module", params=FACES)
 def exact(request) -> Functional:
     """Two environments in float64."""
     return simenv.functional(request.param, num_envs=N, dtype="float64")
 
 
-@pytest.fixture(scope="module", params=IDS)
+@pytest.fixture(scope="module", params=FACES)
 def func(request) -> Functional:
     """Three environments in float32."""
     return simenv.functional(request.param, num_envs=3)
@@ -85,7 +85,7 @@ def test_environments_do_not_mix(exact):
     assert (actions.grad[:, 0] != 0).all()
 
 
-@pytest.mark.parametrize("task_id", IDS)
+@pytest.mark.parametrize("task_id", FACES)
 def test_equals_the_environment(task_id):
     """States, observations and rewards are those of `Env`, to the last bit."""
     func, env = simenv.functional(task_id), single(task_id)

@@ -9,12 +9,12 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 from simenv.envs.sb3 import SB3VecEnv
 from simenv.errors import UnknownTaskError
-from tests.envs.support import IDS, WALKER, random_actions, set_velocity, vector
+from tests.envs.support import FACES, WALKER, random_actions, set_velocity, vector
 
 N, STEPS = 3, 4
 
 
-@pytest.fixture(scope="module", params=IDS)
+@pytest.fixture(scope="module", params=FACES)
 def pair(request):
     """The adapter and the environment that it adapts."""
     native = vector(request.param, N, max_episode_steps=STEPS, autoreset_mode="SameStep")

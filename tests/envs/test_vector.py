@@ -9,7 +9,7 @@ import torch
 
 from simenv.errors import ConfigurationError
 from tests.envs.support import (
-    IDS,
+    FACES,
     OBSERVATION_ATOL,
     REWARD_ATOL,
     assert_same_state,
@@ -25,7 +25,7 @@ from tests.envs.support import (
 N, STEPS = 3, 4
 
 
-@pytest.fixture(scope="module", params=IDS)
+@pytest.fixture(scope="module", params=FACES)
 def task_id(request) -> str:
     """Every task in turn."""
     return request.param

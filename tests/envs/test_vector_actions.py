@@ -10,7 +10,7 @@ import torch
 
 from simenv.errors import ShapeError
 from tests.envs.support import (
-    IDS,
+    FACES,
     assert_same_state,
     random_actions,
     set_velocity,
@@ -22,7 +22,7 @@ N = 3
 OTHERS = [0, 2]
 
 
-@pytest.fixture(scope="module", params=IDS)
+@pytest.fixture(scope="module", params=FACES)
 def pair(request):
     """Two equal vector environments: one is disturbed, the other tells what should be."""
     return vector(request.param, N), vector(request.param, N)
@@ -143,7 +143,7 @@ def test_out_of_range_is_clipped_and_counted(pair, actions):
 def torch_pair(request):
     """A numpy and a torch environment whose episodes last two steps."""
     options = {"max_episode_steps": 2, "autoreset_mode": request.param}
-    return [vector(IDS[0], N, output=kind, **options) for kind in ("numpy", "torch")]
+    return [vector(FACES[0], N, output=kind, **options) for kind in ("numpy", "torch")]
 
 
 def test_torch_equals_numpy(torch_pair):

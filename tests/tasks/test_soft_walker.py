@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import simenv
-from simenv.envs import Functional
+from simenv.envs import Functional, Start
 from simenv.mpm import State
 from tasks.locomotion import SoftWalker2D
 
@@ -34,7 +34,9 @@ def func() -> Functional:
 @pytest.fixture(scope="module")
 def rest(func) -> State:
     """Two walkers as built, not perturbed."""
-    return func.simulator.initial_state()
+    state = func.simulator.initial_state()
+    nominal = torch.ones(N, len(SoftWalker2D.material_ranges), dtype=state.x.dtype)
+    return state.replace(context=torch.cat([nominal, func.task.remember(state)], dim=1))
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +216,53 @@ def test_pushes_fill_their_range(func):
     # 64 uniform draws: all below 0.75 of the bound with probability 0.875^64 = 2e-4.
     assert (pushes.amax(dim=0) > 0.015).all()
     assert (pushes.amin(dim=0) < -0.015).all()
+
+
+def test_pose_option_moves_the_body_and_its_goal(func, rest):
+    """The pose option shifts the whole body along x by up to 0.1 m; the goal goes with it."""
+    start = func.initial(seed=3, start=Start(pose=True))
+    same = func.initial(seed=3)
+    moves = (start.x - same.x).mean(dim=1)
+    assert (moves[:, 0].abs() > 1e-3).all()
+    assert (moves[:, 0].abs() <= 0.1).all()
+    assert (moves[:, 1] == 0).all()
+    torch.testing.assert_close(func.task.advance(start), torch.zeros(N, dtype=start.x.dtype))
+
+
+def test_material_option_scales_the_modulus(func):
+    """The material option multiplies E of every body by the drawn factor, and the step feels it."""
+    start = func.initial(seed=3, start=Start(material={"E": 0.5}))
+    overrides = func.task.parameters(start)
+    assert set(overrides) == {body.name for body in func.task.scene.bodies}
+    assert overrides["torso"]["E"].tolist() == [2.0e4] * N
+    action = torch.zeros(N, 4, dtype=torch.float64)
+    soft = func.transition(start, action)
+    same = func.initial(seed=3)
+    wanted = func.transition(same, action, parameters=overrides)
+    assert torch.equal(soft.x, wanted.x)
+    assert not torch.equal(soft.x, func.transition(same, action).x)
+    drawn = func.initial(seed=3, start=Start(material=True)).context[:, 0]
+    assert ((drawn >= 0.7) & (drawn <= 1.4) & (drawn != 1.0)).all()
+
+
+@pytest.mark.parametrize(
+    ("speed", "turn", "expected"),
+    [(0.24, 0.0, (0, 0)), (0.26, 0.0, (1, 0)), (-0.3, 41.0, (0, 1)), (0.3, -39.0, (1, 0))],
+)
+def test_costs(func, rest, speed, turn, expected):
+    """Speeds above 0.25 m/s and tilts above 40° cost one each."""
+    angle = math.radians(turn)
+    turned = torch.tensor(
+        [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]],
+        dtype=rest.x.dtype,
+    )
+    v = torch.zeros_like(rest.v)
+    v[..., 0] = speed
+    after = rest.replace(x=rest.x @ turned, v=v)
+    costs = func.costs(rest, torch.zeros(N, 4, dtype=rest.x.dtype), after)
+    assert tuple(costs[name].tolist() for name in ("speed", "tilt")) == tuple(
+        [float(e)] * N for e in expected
+    )
 
 
 def test_picture_colours_the_muscles(func):
