@@ -20,6 +20,8 @@ USAGE = """usage: simenv VERB [options]
   train sac ID          soft actor-critic on the native vector environment
   evaluate RUN          score a run against random actions
   record RUN            an episode as GIF and MP4
+  baseline [ID…]        action sequences that do each task, with scores
+  gallery [ID…]         a page, a GIF and a thumbnail per task
   bench                 measure speed on this machine
   validate [CASE…]      physics against theory and experiment
 
@@ -71,19 +73,15 @@ def _parse(options: type[Options], verb: str, words: list[str]) -> Options:
 
 
 def _list(words: list[str]) -> None:
-    from simenv.registry import TASKS
 
     if words and words[0] in HELP:
         print("usage: simenv list\n\nPrint every task with its spaces and what is to be done.")
         return
     if words:
         raise SimenvError(f"'simenv list' takes no arguments, got {' '.join(words)}")
-    print(f"{'id':<26} {'action':>6} {'observation':>11} {'horizon':>7}  what is to be done")
-    for spec in TASKS.values():
-        print(
-            f"{spec.id:<26} {spec.action:>6} {spec.observation:>11} {spec.horizon:>7}"
-            f"  {spec.summary}"
-        )
+    from simenv.listing import table
+
+    print(table())
 
 
 def _optimise(words: list[str]) -> None:
@@ -133,6 +131,31 @@ def _record(words: list[str]) -> None:
         print(f"wrote {path}")
 
 
+def _baseline(words: list[str]) -> None:
+    from agents.options import MakeBaseline
+
+    options = _parse(MakeBaseline, "baseline", words)
+    from agents import baselines
+    from agents.evaluation import table
+
+    for task_id in options.ids:
+        baseline = baselines.make_baseline(task_id, options.run, options.device)
+        print(f"wrote {baseline.save(task_id)}")
+        rows = baselines.measure(task_id, options.device)
+        baselines.save_scores(task_id, rows)
+        print(table(rows))
+
+
+def _gallery(words: list[str]) -> None:
+    from agents.options import Gallery
+
+    options = _parse(Gallery, "gallery", words)
+    from agents.gallery import draw
+
+    for path in draw(options):
+        print(f"wrote {path}")
+
+
 def _bench(words: list[str]) -> None:
     from agents.options import Bench
 
@@ -166,6 +189,8 @@ VERBS: dict[str, Callable[[list[str]], int | None]] = {
     "train": _train,
     "evaluate": _evaluate,
     "record": _record,
+    "baseline": _baseline,
+    "gallery": _gallery,
     "bench": _bench,
     "validate": _validate,
 }

@@ -8,22 +8,21 @@ from tqdm import tqdm
 
 from agents.options import Optimise
 from agents.runs import Run
-from agents.trajopt import check_options, make_policy, optimise
+from agents.trajopt import check_options, check_schemes, make_policy, optimise
 from simenv.envs.functional import Functional
 
 
 def run_optimise(options: Optimise) -> Run:
     """Optimise as the options say; returns the finished run."""
-    window = options.window or None
-    check_options(
-        iterations=options.iterations,
-        learning_rate=options.learning_rate,
-        clip=options.clip,
-        window=window,
-    )
+    check_options(iterations=options.iterations, learning_rate=options.learning_rate)
     functional = Functional(
-        options.id, num_envs=options.starts, size=options.size, device=options.device
+        options.id,
+        num_envs=options.starts,
+        size=options.size,
+        softness=options.schemes.softness,
+        device=options.device,
     )
+    check_schemes(options.schemes, functional.task)
     policy = make_policy(options.policy, functional.task, options.starts, options.seed)
     run = Run.create("optimise", options, options.seed)
     began = time.perf_counter()
@@ -39,8 +38,7 @@ def run_optimise(options: Optimise) -> Run:
             policy.to(functional.device),
             iterations=options.iterations,
             learning_rate=options.learning_rate,
-            window=window,
-            clip=options.clip,
+            schemes=options.schemes,
             seed=options.seed,
             report=report,
             save=lambda best: run.save("best", best),

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
+from agents.schemes import Schemes
 from simenv.errors import ConfigurationError
 
 
@@ -31,10 +32,8 @@ class Optimise:
     """Gradient iterations."""
     learning_rate: float = 0.1
     """Adam's step size."""
-    window: int = 20
-    """Truncation: gradients flow through this many environment steps."""
-    clip: float = 0.0
-    """Clip the norm of the adjoint state at every step to this; 0 leaves it."""
+    schemes: OmitArgPrefixes[Schemes] = field(default_factory=Schemes)
+    """Switches of the optimisation."""
     starts: int = 4
     """Independent random parameter sets, optimised side by side in one batch; the best is kept."""
     seed: int = 0
@@ -47,7 +46,7 @@ class Optimise:
     """Run folder; default runs/<task>-optimise-<seed>."""
 
     def __post_init__(self) -> None:
-        _check(self, iterations=1, window=0, clip=0, starts=1, seed=0)
+        _check(self, iterations=1, starts=1, seed=0)
 
 
 @dataclass(frozen=True)
@@ -126,6 +125,35 @@ class Record:
 
     def __post_init__(self) -> None:
         _check(self, seed=0, width=16)
+
+
+@dataclass(frozen=True)
+class MakeBaseline:
+    """Make a task's baseline on five seeds, and score it beside random actions."""
+
+    ids: Positional[tuple[str, ...]]
+    """Task ids."""
+    run: Path | None = None
+    """Run folder whose controller is played; default the task's own script."""
+    device: str = "cpu"
+    """cpu, cuda:0 or auto."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Draw the gallery: one GIF, one thumbnail and one page per task, from the baselines."""
+
+    ids: Positional[tuple[str, ...]] = ()
+    """Task ids; none: all."""
+    out: Path = Path("docs")
+    """Folder of the pages."""
+    width: int = 360
+    """Width of the GIFs [pixels]; the height is half of it."""
+    device: str = "cpu"
+    """cpu, cuda:0 or auto."""
+
+    def __post_init__(self) -> None:
+        _check(self, width=16)
 
 
 @dataclass(frozen=True)

@@ -18,29 +18,61 @@ from simenv.mpm import Control, Simulator, State
 class SoftWalker2D(Task):
     """A soft body on two legs of two muscles each walks along rough ground.
 
+    ## Description
+
     After the 2-D walker of ChainQueen (Hu et al., ICRA 2019), in SI units: a torso of 0.4 m by
     0.125 m on legs 0.1 m long, jelly of E = 40 kPa and 1000 kg/m³, Coulomb friction 0.8. Each leg
     is two vertical strips; contracting one bends the leg, contracting both shortens it.
 
-    Action (4): activation of the rear leg's rear and front strip and of the front leg's rear and
-    front strip, times 8 kPa; positive contracts.
+    ## Action space
 
-    Observation (30): for the four strips and the rear, middle and front third of the torso the
-    mean position (x relative to the torso's middle, y above the ground; in units of 0.25 m) and
-    mean velocity [m/s]; then sine and cosine of a 2 Hz phase.
+    | number | action | unit of one |
+    |---|---|---|
+    | 0 | activation of the rear leg's rear strip; positive contracts | 8 kPa |
+    | 1 | of the rear leg's front strip | 8 kPa |
+    | 2 | of the front leg's rear strip | 8 kPa |
+    | 3 | of the front leg's front strip | 8 kPa |
 
-    Reward: 100 times the head's advance [m] minus 0.01 |a|² per step. Success: the head (front
-    third) has advanced 0.3 m. Episodes last 80 steps of 0.05 s; there is no early end.
+    ## Observation space
 
-    Costs: "speed", 1 for every step that ends with the torso faster than 0.25 m/s along x;
-    "tilt", 1 for every step that ends with the torso tilted by more than 40°.
+    Groups: the four strips in the order of the actions, then the rear, middle and front third of
+    the torso.
 
-    Start: rest, each particle displaced by up to 2 % of a cell and the body given a velocity of up
-    to 0.02 m/s along each axis. Reset options: pose moves it along x by up to 0.1 m, material
+    | numbers | observation | unit of one |
+    |---|---|---|
+    | 0–6 | mean x of each group, relative to the torso's mean | 0.25 m |
+    | 7–13 | mean height of each group above the ground | 0.25 m |
+    | 14–20 | mean x velocity of each group | 1 m/s |
+    | 21–27 | mean y velocity of each group | 1 m/s |
+    | 28–29 | sine and cosine of a 2 Hz phase | – |
+
+    ## Reward
+
+    100 times the head's advance [m] minus 0.01 |a|² per step. The task is done when the head (the
+    front third) has advanced 0.3 m.
+
+    ## Costs
+
+    `speed`: 1 for every step that ends with the torso faster than 0.25 m/s along x. `tilt`: 1 for
+    every step that ends with the torso tilted by more than 40°.
+
+    ## Start
+
+    Rest, each particle displaced by up to 2 % of a cell and the body given a velocity of up to
+    0.02 m/s along each axis. Reset options: `pose` moves it along x by up to 0.1 m, `material`
     multiplies E by 0.7 to 1.4.
 
-    Args:
-        size: "small" (448 particles, 120 x 24 cells) or "full" (7,168 particles, 480 x 96).
+    ## Episode end
+
+    After 80 steps of 0.05 s; there is no early end.
+
+    ## Arguments
+
+    `size`: "small" (448 particles, 120 × 24 cells) or "full" (7,168 particles, 480 × 96).
+
+    ## Version history
+
+    v0: first version.
     """
 
     num_actions: ClassVar[int] = 4

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from agents.schemes import Schemes
+from agents.trajopt.objective import LossWindow, check_schemes
 from agents.trajopt.policies import Policy
 from agents.trajopt.rollout import Rollout, rollout
 from simenv.envs.functional import Functional
@@ -42,8 +44,7 @@ def optimise(
     *,
     iterations: int = 60,
     learning_rate: float = 0.1,
-    window: int | None = 20,
-    clip: float = 0.0,
+    schemes: Schemes | None = None,
     seed: int = 0,
     report: Report | None = None,
     save: Save | None = None,
@@ -52,11 +53,10 @@ def optimise(
 
     Args:
         functional: the task, with as many environments as the policy has sets.
-        policy: optimised in place; the best set seen is returned, not the last.
+        policy: optimised in place.
         iterations: gradient iterations; every one is a rollout of the task's horizon.
         learning_rate: Adam's step size, annealed to a tenth by a cosine.
-        window: truncation of the graph [steps]; None for the full horizon.
-        clip: bound on adjoint norms (see `rollout`).
+        schemes: switches (see `Schemes`).
         seed: of the start states.
         report: called with a row of figures after every iteration.
         save: called with the best set whenever a better one is found.
@@ -65,17 +65,28 @@ def optimise(
         ConfigurationError: an option outside its bounds.
         SimenvError: no rollout had a finite return.
     """
-    check_options(iterations=iterations, learning_rate=learning_rate, clip=clip, window=window)
+    check_options(iterations=iterations, learning_rate=learning_rate)
+    schemes = schemes or Schemes()
+    check_schemes(schemes, functional.task)
     adam = torch.optim.Adam(policy.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
         adam, iterations, eta_min=learning_rate / 10
     )
-    keeper, start = _Keeper(save), functional.initial(seed)
+    keeper, start = _Keeper(save, schemes.keep_best), functional.initial(seed)
+    loss_window = LossWindow(schemes, functional.task.horizon)
     for iteration in range(iterations):
-        run = rollout(functional, policy, start, window=window, clip=clip)
+        run = rollout(
+            functional,
+            policy,
+            start,
+            schemes=schemes,
+            loss_window=loss_window.steps,
+            frozen=loss_window.frozen,
+        )
         returns = run.rewards.detach().sum(dim=0)
         keeper.see(policy, returns, run.success)
         norm = _descend(adam, policy, run, keeper)
+        loss_window.see(float(run.gains.detach().sum(dim=0).max()))
         schedule.step()
         if report is not None:
             report(keeper.row(iteration, returns, norm))
@@ -83,17 +94,17 @@ def optimise(
 
 
 class _Keeper:
-    """Remembers the best parameter set."""
+    """Remembers the best parameter set, or without `keep_best` the last one's best."""
 
-    def __init__(self, save: Save | None) -> None:
-        self.save = save
+    def __init__(self, save: Save | None, keep_best: bool) -> None:
+        self.save, self.keep_best = save, keep_best
         self.best: dict[str, Tensor] = {}
         self.best_return, self.best_success, self.skipped = -math.inf, False, 0
 
     def see(self, policy: Policy, returns: Tensor, success: Tensor) -> None:
         usable = torch.where(torch.isfinite(returns), returns, -torch.inf)
         index = int(usable.argmax())
-        if float(usable[index]) > self.best_return:
+        if float(usable[index]) > self.best_return or not self.keep_best:
             self.best_return, self.best_success = float(usable[index]), bool(success[index])
             self.best = policy.pick(index)
             if self.save is not None:
@@ -126,7 +137,7 @@ class _Keeper:
 def _descend(adam: torch.optim.Optimizer, policy: Policy, run: Rollout, keeper: _Keeper) -> float:
     """One update; returns the gradient's norm. Sets with a gradient not finite stay as they are."""
     adam.zero_grad()
-    (-run.rewards.sum()).backward()
+    (-run.gains.sum()).backward()
     pairs = [(p, p.grad) for p in policy.parameters() if p.grad is not None]
     usable = torch.stack([g.flatten(1).isfinite().all(dim=1) for _, g in pairs]).all(dim=0)
     held = [(p, p.detach()[~usable].clone()) for p, _ in pairs]
@@ -141,15 +152,9 @@ def _descend(adam: torch.optim.Optimizer, policy: Policy, run: Rollout, keeper: 
     return norm
 
 
-def check_options(
-    *, iterations: int, learning_rate: float, clip: float, window: int | None
-) -> None:
+def check_options(*, iterations: int, learning_rate: float) -> None:
     """Raise ConfigurationError for an option of `optimise` outside its bounds."""
     if iterations < 1:
         raise ConfigurationError(f"iterations = {iterations} must be at least 1")
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise ConfigurationError(f"learning_rate = {learning_rate} must be finite and > 0")
-    if not (math.isfinite(clip) and clip >= 0):
-        raise ConfigurationError(f"clip = {clip} must be finite and >= 0 (0: no clipping)")
-    if window is not None and window < 1:
-        raise ConfigurationError(f"window = {window} must be at least 1, or None")

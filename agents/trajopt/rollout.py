@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agents.schemes import Schemes
+from agents.trajopt.objective import gain
 from simenv.envs.functional import Functional
 from simenv.mpm import State
 from simenv.mpm.fields import NAMES
@@ -35,13 +37,15 @@ class Rollout:
     """T steps of N environments.
 
     Attributes:
-        rewards: (T, N), with the graph behind them.
+        rewards: (T, N), with the graph behind them as far as the loss window reaches.
+        gains: (W, N), what each step of the loss window adds to the objective.
         final: state after the last step.
         success: reached at any step, bool (N,).
         watch: what was seen of the adjoints, once backward has run.
     """
 
     rewards: Tensor
+    gains: Tensor
     final: State
     success: Tensor
     watch: Watch = field(default_factory=Watch)
@@ -75,8 +79,9 @@ def rollout(
     controller: Controller,
     start: State,
     *,
-    window: int | None = None,
-    clip: float = 0.0,
+    schemes: Schemes | None = None,
+    loss_window: int | None = None,
+    frozen: int = 0,
     steps: int | None = None,
 ) -> Rollout:
     """Run a controller from a start state, keeping the graph.
@@ -85,22 +90,31 @@ def rollout(
         functional: the task.
         controller: (observation (N, O), t) -> action (N, A).
         start: N start states.
-        window: cut the graph every so many steps; None never.
-        clip: bound on the norm of each environment's adjoint state at every step; 0: none.
+        schemes: truncation, clipping and what is gained by a step; default: neither, the reward.
+        loss_window: steps that keep a graph; default all.
+        frozen: steps at the beginning whose actions get no gradient.
         steps: T; default the task's horizon.
     """
-    watch, state, rewards = Watch(clip), start, []
+    schemes = schemes or Schemes(window=0)
+    watch, state, rewards, gains = Watch(schemes.clip), start, [], []
     success = torch.zeros(start.num_envs, dtype=torch.bool, device=start.x.device)
-    for t in range(steps or functional.task.horizon):
-        state = state.detach() if window and t % window == 0 else state
-        state = _gated(state, watch, t)
-        # Watched, not clipped: a step's own gradient is wanted whole.
-        (action,) = gate(watch, t, 0.0, controller(functional.task.features(state), t))
-        after = functional.transition(state, action)
-        rewards.append(functional.reward(state, action, after))
-        success |= functional.success(after)
+    total = steps or functional.task.horizon
+    counted = total if loss_window is None else min(loss_window, total)
+    graph = torch.is_grad_enabled()
+    for t in range(total):
+        with torch.set_grad_enabled(graph and t < counted):
+            cut = schemes.window and t % schemes.window == 0
+            state = _gated(state.detach() if cut else state, watch, t)
+            # Watched, not clipped: a step's own gradient is wanted whole.
+            (action,) = gate(watch, t, 0.0, controller(functional.task.features(state), t))
+            action = action.detach() if t < frozen else action
+            after = functional.transition(state, action)
+            rewards.append(functional.reward(state, action, after))
+            if t < counted:
+                gains.append(gain(schemes, functional.task, rewards[-1], after))
+        success |= functional.success(after.detach())
         state = after
-    return Rollout(torch.stack(rewards), state, success, watch)
+    return Rollout(torch.stack(rewards), torch.stack(gains), state, success, watch)
 
 
 def _gated(state: State, watch: Watch, t: int) -> State:

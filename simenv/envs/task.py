@@ -128,6 +128,24 @@ class Task(ABC):
         """Whether the episode ends by its own rules: bool (N,); never by default."""
         return torch.zeros(state.num_envs, dtype=torch.bool, device=state.x.device)
 
+    def target_points(self) -> Tensor | None:
+        """Where the material should be, points (M, d) [m]; None: the task has no such picture."""
+        return None
+
+    def target_particles(self) -> slice:
+        """The particles that should be there."""
+        return slice(None)
+
+    def attraction(self, state: State) -> Tensor:
+        """Mean distance (N,) [m] of the tools to the particle nearest to each."""
+        tools = [i for i, rigid in enumerate(self.scene.rigids) if not rigid.free]
+        places = state.pose[:, tools, : self.scene.dim]
+        return torch.cdist(places, state.x[:, self.target_particles()]).amin(dim=2).mean(dim=1)
+
+    def script(self, state: State, t: int) -> Tensor | None:
+        """Action (N, A) of a hand-written controller that does the task; None: there is none."""
+        return None
+
     @abstractmethod
     def picture(self, state: State, action: Tensor | None) -> dict[str, Any]:
         """What to draw of the first environment: see `simenv.envs.picture`."""

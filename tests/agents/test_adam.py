@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import pytest
 import torch
 
+from agents.schemes import Schemes
 from agents.trajopt import make_policy, optimise, rollout
 from simenv.errors import ConfigurationError
 from tests.agents.toy import Toy
 
+SWITCHES = {field.name for field in fields(Schemes)}
 
-def solve(toy: Toy, kind: str = "open-loop", **options):
+
+def solve(toy: Toy, kind: str = "open-loop", window: int = 0, **options):
     """Optimise a policy on a `Toy`; returns the policy, the result and the reported rows."""
     policy, rows = make_policy(kind, toy.task, toy.num_envs), []
-    result = optimise(toy, policy, report=rows.append, **{"window": None, **options})
+    switches = {k: options.pop(k) for k in SWITCHES & options.keys()}
+    schemes = Schemes(window=window, **switches)
+    result = optimise(toy, policy, report=rows.append, schemes=schemes, **options)
     return policy, result, rows
 
 
@@ -73,7 +79,7 @@ def test_sets_do_not_mix():
     both, single = make_policy("gait", pair.task, 2), make_policy("gait", lone.task, 1)
     single.load_state_dict(both.pick(0))
     for toy, policy in ((pair, both), (lone, single)):
-        optimise(toy, policy, iterations=5, window=None)
+        optimise(toy, policy, iterations=5, schemes=Schemes(window=0))
     # Five updates, each within a few eps.
     torch.testing.assert_close(both.pick(0), single.pick(0), rtol=1e-5, atol=1e-6)
 
@@ -99,7 +105,7 @@ def test_bad_step_at_the_start_of_a_window_is_named(capsys):
 
 def test_window_keeps_the_rewards():
     """Truncation changes gradients, not the rollout: the first row's return is the same."""
-    rows = [solve(Toy(), iterations=1, window=window)[2][0] for window in (None, 2)]
+    rows = [solve(Toy(), iterations=1, window=window)[2][0] for window in (0, 2)]
     assert rows[0]["return_mean"] == rows[1]["return_mean"]
     assert rows[0]["gradient_norm"] != rows[1]["gradient_norm"]
 
@@ -112,7 +118,10 @@ def test_window_keeps_the_rewards():
         ("learning_rate", math.nan),
         ("clip", -1.0),
         ("clip", math.inf),
-        ("window", 0),
+        ("window", -1),
+        ("softness", -1.0),
+        ("loss_growth", 0),
+        ("freeze", -2),
     ],
 )
 def test_wrong_option_is_named(option, value):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import simenv
+from agents.schemes import Schemes
 from agents.trajopt.rollout import Watch, gate, rollout
 from tests.agents.toy import DIM, Toy
 
@@ -32,10 +33,11 @@ def draw(functional, steps: int = T) -> torch.Tensor:
     return (0.5 * torch.randn(shape, generator=generator)).requires_grad_()
 
 
-def slopes(functional, step: int, window: int | None) -> torch.Tensor:
+def slopes(functional, step: int, window: int) -> torch.Tensor:
     """Gradient of the rewards of one step by all actions (T, N, A)."""
     actions = draw(functional)
-    run = rollout(functional, replay(actions), functional.initial(0), window=window, steps=T)
+    schemes = Schemes(window=window)
+    run = rollout(functional, replay(actions), functional.initial(0), schemes=schemes, steps=T)
     return torch.autograd.grad(run.rewards[step].sum(), actions)[0]
 
 
@@ -82,7 +84,7 @@ def test_success_at_any_step():
 def test_window_cuts_gradients(walker, make, step):
     """Within its window a reward has its full gradient, and none by the actions before."""
     functional = make(walker)
-    full, cut = slopes(functional, step, None), slopes(functional, step, WINDOW)
+    full, cut = slopes(functional, step, 0), slopes(functional, step, WINDOW)
     begin = step // WINDOW * WINDOW
     assert torch.equal(cut[begin:], full[begin:])
     assert (cut[:begin] == 0).all()
@@ -112,7 +114,7 @@ def test_clip_bounds_each_environment(clip):
     weights = (0.01, 1.0, 100.0)
     toy = Toy(num_envs=3, horizon=T, weights=weights)
     actions = draw(toy)
-    run = rollout(toy, replay(actions), toy.initial(), clip=clip)
+    run = rollout(toy, replay(actions), toy.initial(), schemes=Schemes(window=0, clip=clip))
     run.rewards.sum().backward()
     # float32, sums of a few dozen terms.
     np.testing.assert_allclose(actions.grad, expected_slopes(weights, clip), rtol=1e-5)
@@ -126,11 +128,17 @@ def test_clip_on_the_walker(walker):
     gradients = []
     for clip in (0.0, 1e9, 1e-9):
         actions = draw(walker)
-        run = rollout(walker, replay(actions), walker.initial(0), clip=clip, steps=T)
+        run = rollout(
+            walker,
+            replay(actions),
+            walker.initial(0),
+            schemes=Schemes(window=0, clip=clip),
+            steps=T,
+        )
         run.rewards.sum().backward()
         gradients.append(actions.grad)
     assert torch.equal(gradients[0], gradients[1])
-    own = torch.stack([slopes(walker, t, None)[t] for t in range(T)])
+    own = torch.stack([slopes(walker, t, 0)[t] for t in range(T)])
     # What still comes from later steps is 1e-9 times the norm of d state / d action, below 1e4.
     torch.testing.assert_close(gradients[2], own, rtol=1e-5, atol=1e-5)
     assert float((gradients[0] - own)[:-1].norm()) > 0.1 * float(own.norm())
@@ -142,7 +150,7 @@ def test_first_bad_step_is_reported(bad, clip):
     """The step at which backward meets a gradient that is not finite is kept, and it stays so."""
     toy = Toy(bad_step=bad)
     actions = draw(toy)
-    run = rollout(toy, replay(actions), toy.initial(), clip=clip)
+    run = rollout(toy, replay(actions), toy.initial(), schemes=Schemes(window=0, clip=clip))
     assert run.watch.first_bad_step is None
     run.rewards.sum().backward()
     assert run.watch.first_bad_step == bad

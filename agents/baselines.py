@@ -1,0 +1,172 @@
+"""Baselines: action sequences that do each task, kept under assets/ and replayed by the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.evaluation import Score
+from agents.trajopt.rollout import Controller
+from simenv.envs.functional import Functional
+from simenv.errors import ConfigurationError, RunError
+from simenv.listing import SCORES, load_scores
+from simenv.registry import TASKS, find
+
+FOLDER = Path(__file__).resolve().parents[1] / "assets" / "baselines"
+SEEDS = range(5)
+"""Start states that a baseline is made for: environment i of seed i."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A sequence of actions for each of a few start states.
+
+    Attributes:
+        actions: (S, T, A), in [-1, 1]; sequence i belongs to the start of seed i.
+        returns: (S,), undiscounted.
+        success: bool (S,), whether the task was done at any step.
+    """
+
+    actions: np.ndarray
+    returns: np.ndarray
+    success: np.ndarray
+
+    @property
+    def score(self) -> Score:
+        """Returns and successes."""
+        return Score(self.returns, self.success)
+
+    def save(self, task_id: str) -> Path:
+        """Write assets/baselines/<family>.npz, whole or not at all."""
+        path = path_of(task_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.savez_compressed(
+                file, actions=self.actions, returns=self.returns, success=self.success
+            )
+        os.replace(part, path)
+        return path
+
+
+def path_of(task_id: str) -> Path:
+    """File of a task's baseline; its variants share it."""
+    return FOLDER / f"{find(task_id).family}.npz"
+
+
+def load_baseline(task_id: str) -> Baseline:
+    """The saved baseline of a task.
+
+    Raises:
+        UnknownTaskError: no such id.
+        RunError: no file, or a damaged one.
+    """
+    path = path_of(task_id)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Baseline(file["actions"], file["returns"], file["success"])
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist; make it with 'simenv baseline {task_id}'") from None
+    except (ValueError, KeyError, OSError) as error:
+        raise RunError(f"{path} is damaged: {error}") from error
+
+
+@torch.no_grad()
+def play_out(functional: Functional, controller: Any) -> Baseline:
+    """Run a controller of states, (state, t) -> action (N, A), on the seeds 0 to N - 1."""
+    state, actions, rewards = functional.initial(0), [], []
+    success = torch.zeros(state.num_envs, dtype=torch.bool, device=state.x.device)
+    for t in range(functional.task.horizon):
+        action = controller(state, t).clamp(-1.0, 1.0)
+        after = functional.transition(state, action)
+        actions.append(action)
+        rewards.append(functional.reward(state, action, after))
+        success |= functional.success(after)
+        state = after
+    arrays = torch.stack(actions, dim=1).float(), torch.stack(rewards).sum(dim=0), success
+    return Baseline(*(array.cpu().numpy() for array in arrays))
+
+
+def by_script(functional: Functional) -> Any:
+    """The controller written into the task.
+
+    Raises:
+        ConfigurationError: the task has none.
+    """
+    task = functional.task
+    if task.script(functional.initial(0), 0) is None:
+        raise ConfigurationError(
+            f"{type(task).__name__} has no script; optimise first and pass its folder with --run"
+        )
+    return task.script
+
+
+def by_observation(functional: Functional, controller: Controller) -> Any:
+    """A controller of observations as one of states."""
+
+    def act(state: Any, t: int) -> Tensor:
+        return controller(functional.task.features(state), t)
+
+    return act
+
+
+def replaying(functional: Functional, baseline: Baseline) -> Any:
+    """The controller that repeats saved actions."""
+    actions = torch.as_tensor(baseline.actions).to(functional.device, functional.simulator.dtype)
+
+    def act(state: Any, t: int) -> Tensor:
+        return actions[: functional.num_envs, t]
+
+    return act
+
+
+def at_random(functional: Functional) -> Any:
+    """Uniform actions, the same in every call."""
+    rng = np.random.default_rng(0)
+    shape = functional.num_envs, functional.task.num_actions
+
+    def act(state: Any, t: int) -> Tensor:
+        return torch.as_tensor(rng.uniform(-1.0, 1.0, shape)).to(state.x)
+
+    return act
+
+
+def make_baseline(task_id: str, run: Path | None = None, device: str = "cpu") -> Baseline:
+    """Play a task's script, or the controller of a run, on every seed of `SEEDS`."""
+    functional = Functional(task_id, num_envs=len(SEEDS), device=device)
+    if run is None:
+        return play_out(functional, by_script(functional))
+    from agents.controllers import load_controller
+    from agents.runs import Run
+
+    return play_out(functional, by_observation(functional, load_controller(Run(run), functional)))
+
+
+# ------------------------------------------------------------------------------- scores
+
+
+def measure(task_id: str, device: str = "cpu") -> dict[str, dict[str, float]]:
+    """Scores of random actions and of the saved baseline on the same seeds."""
+    functional = Functional(task_id, num_envs=len(SEEDS), device=device)
+    baseline = load_baseline(task_id)
+    return {
+        "random": play_out(functional, at_random(functional)).score.row(),
+        "baseline": play_out(functional, replaying(functional, baseline)).score.row(),
+    }
+
+
+def save_scores(task_id: str, rows: dict[str, dict[str, float]]) -> None:
+    """Write a family's scores into assets/scores.json, in the order of the table."""
+    known = {**load_scores(), find(task_id).family: rows}
+    families = dict.fromkeys(spec.family for spec in TASKS.values())
+    ordered = {name: known[name] for name in families if name in known}
+    part = SCORES.with_suffix(".part")
+    part.write_text(json.dumps(ordered, indent=1) + "\n")
+    os.replace(part, SCORES)

@@ -1,0 +1,51 @@
+"""Switches of gradient-based trajectory optimisation, the same for every task. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from simenv.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Schemes:
+    """What helps a gradient find its way; every switch off by default but the first and the last.
+
+    The loss window and freezing are FluidLab's (Xian et al., ICLR 2023), softness is
+    PlasticineLab's (Huang et al., ICLR 2021), the Chamfer loss ILD's (Chen et al., CVPR 2023).
+    """
+
+    window: int = 20
+    """Gradient truncation: gradients flow through this many environment steps; 0: through all."""
+    softness: float = 0.0
+    """Contact softness k of the tools [1/m], 100 or 666 for instance; 0 is hard contact."""
+    loss_start: int = 0
+    """Loss window: steps that count at first; 0: all of them from the start."""
+    loss_growth: int = 20
+    """Steps by which the loss window grows when the loss stands still."""
+    patience: int = 5
+    """Iterations without a better loss after which the loss window grows."""
+    freeze: int = 0
+    """Keep actions older than this many steps before the end of the loss window; 0: none."""
+    clip: float = 0.0
+    """Clip the norm of the adjoint state at every step to this; 0 leaves it."""
+    loss: Literal["reward", "chamfer", "pointwise"] = "reward"
+    """Minus the reward, or the distance of the particles to the task's target points."""
+    attraction: float = 0.0
+    """Weight of the distance [m] of tools to the material, added to the loss."""
+    keep_best: bool = True
+    """Return the best parameters seen, not the last."""
+
+    def __post_init__(self) -> None:
+        for name in ("window", "loss_start", "freeze"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"{name} = {getattr(self, name)} must be at least 0")
+        for name in ("loss_growth", "patience"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} = {getattr(self, name)} must be at least 1")
+        for name in ("softness", "clip", "attraction"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigurationError(f"{name} = {value} must be finite and >= 0")

@@ -1,0 +1,72 @@
+"""What trajectory optimisation maximises, as the schemes say."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from agents.schemes import Schemes
+from simenv.envs.task import Task
+from simenv.errors import ConfigurationError
+from simenv.mpm import State
+
+
+def check_schemes(schemes: Schemes, task: Task) -> None:
+    """Raise ConfigurationError for a switch that the task cannot serve."""
+    if schemes.loss != "reward" and task.target_points() is None:
+        raise ConfigurationError(
+            f"{type(task).__name__} has no target points, so no {schemes.loss!r} loss; use "
+            "loss='reward'"
+        )
+    if schemes.attraction and not task.scene.tools:
+        raise ConfigurationError(f"{type(task).__name__} has no tools to attract; use attraction=0")
+
+
+def gain(schemes: Schemes, task: Task, reward: Tensor, after: State) -> Tensor:
+    """What a step adds to the objective, (N,): the larger the better."""
+    value = reward if schemes.loss == "reward" else -distance(schemes.loss, task, after)
+    return value - schemes.attraction * task.attraction(after) if schemes.attraction else value
+
+
+def distance(kind: str, task: Task, state: State) -> Tensor:
+    """Distance [m] of the particles to the task's target points, (N,).
+
+    "chamfer": mean distance to the nearest, both ways; "pointwise": root mean square of each to
+    its own.
+    """
+    target = task.target_points()
+    assert target is not None
+    x = state.x[:, task.target_particles()]
+    target = target.to(x).expand(x.shape[0], -1, -1)
+    if kind == "pointwise":
+        return (x - target).square().sum(dim=-1).mean(dim=-1).sqrt()
+    between = torch.cdist(x, target)
+    return (between.amin(dim=2).mean(dim=1) + between.amin(dim=1).mean(dim=1)) / 2
+
+
+class LossWindow:
+    """How many steps count: `loss_start` at first, more whenever the loss stands still.
+
+    Attributes:
+        steps: of the present window.
+    """
+
+    def __init__(self, schemes: Schemes, horizon: int) -> None:
+        self.schemes, self.horizon = schemes, horizon
+        self.steps = min(schemes.loss_start or horizon, horizon)
+        self._best, self._stale = -math.inf, 0
+
+    @property
+    def frozen(self) -> int:
+        """Steps at the beginning whose actions are kept."""
+        return max(0, self.steps - self.schemes.freeze) if self.schemes.freeze else 0
+
+    def see(self, objective: float) -> None:
+        """Take note of an iteration's objective over the present window."""
+        better = objective > self._best
+        self._best, self._stale = max(self._best, objective), 0 if better else self._stale + 1
+        if self._stale >= self.schemes.patience and self.steps < self.horizon:
+            self.steps = min(self.steps + self.schemes.loss_growth, self.horizon)
+            self._best, self._stale = -math.inf, 0

@@ -1,0 +1,55 @@
+"""The table that `simenv list` prints. Imports neither torch nor Warp."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from simenv.registry import FAMILIES, TaskSpec
+
+SCORES = Path(__file__).resolve().parents[1] / "assets" / "scores.json"
+NUMBERS = ("action", "observation", "horizon")
+SCORED = ("random", "baseline")
+HEADERS = ("id", "variants", *NUMBERS, "size", "suite", "difficulty", *SCORED, "what is to be done")
+RIGHT = {*NUMBERS, *SCORED}
+
+
+def load_scores() -> dict[str, Any]:
+    """Scores of random actions and of the baseline by family; empty if none were measured."""
+    return json.loads(SCORES.read_text()) if SCORES.is_file() else {}
+
+
+def rows() -> list[dict[str, str]]:
+    """One row per task, its variants in one of the columns."""
+    scores = load_scores()
+    return [_row(spec, scores.get(spec.family, {})) for spec in FAMILIES]
+
+
+def _row(spec: TaskSpec, scores: dict[str, dict[str, float]]) -> dict[str, str]:
+    variants = [v.variant.capitalize() for v in spec.variants() if v.variant]
+    values = {name: str(getattr(spec, name)) for name in (*NUMBERS, "suite", "difficulty")}
+    known = {
+        name: f"{scores[name]['return_mean']:.1f}" if name in scores else "–" for name in SCORED
+    }
+    return {
+        "id": spec.id,
+        "variants": " ".join(variants) or "–",
+        "size": "small full",
+        **values,
+        **known,
+        "what is to be done": spec.summary,
+    }
+
+
+def table() -> str:
+    """Plain-text table."""
+    lines = [dict(zip(HEADERS, HEADERS, strict=True)), *rows()]
+    widths = {name: max(len(line[name]) for line in lines) for name in HEADERS}
+    return "\n".join(
+        "  ".join(
+            line[name].rjust(widths[name]) if name in RIGHT else line[name].ljust(widths[name])
+            for name in HEADERS
+        ).rstrip()
+        for line in lines
+    )

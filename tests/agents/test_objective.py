@@ -1,0 +1,106 @@
+"""The optimiser's switches: what counts, how long, and which actions still move."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from agents.schemes import Schemes
+from agents.trajopt import LossWindow, check_schemes, rollout
+from agents.trajopt.objective import distance, gain
+from simenv.envs import Functional
+from simenv.errors import ConfigurationError
+from tests.agents.test_rollout import draw, replay
+from tests.agents.toy import Toy
+from tests.envs.reach import REACH, Reach
+
+HORIZON = 10
+
+
+def test_loss_window_grows_when_the_loss_stands_still():
+    """The window starts short, waits while the objective improves, and grows to the horizon."""
+    window = LossWindow(Schemes(loss_start=4, loss_growth=5, patience=2, freeze=3), HORIZON)
+    seen = []
+    for objective in (1.0, 2.0, 2.0, 1.0, -9.0, -9.0, -9.0, -9.0, -9.0, -9.0):
+        seen.append((window.steps, window.frozen))
+        window.see(objective)
+    assert [steps for steps, _ in seen] == [4, 4, 4, 4, 9, 9, 9, 10, 10, 10]
+    assert [frozen for _, frozen in seen] == [max(0, steps - 3) for steps, _ in seen]
+
+
+def test_loss_window_is_off_by_default():
+    """Without switches every step counts and no action is kept."""
+    window = LossWindow(Schemes(), HORIZON)
+    assert (window.steps, window.frozen) == (HORIZON, 0)
+
+
+def test_steps_beyond_the_loss_window_are_played_but_do_not_count():
+    """The rollout is the same; gains and gradients end with the window."""
+    toy = Toy(horizon=6)
+    actions = draw(toy, 6)
+    run = rollout(toy, replay(actions), toy.initial(), loss_window=4)
+    full = rollout(toy, replay(actions), toy.initial())
+    assert torch.equal(run.rewards, full.rewards)
+    assert run.gains.shape == (4, 2)
+    run.gains.sum().backward()
+    assert (actions.grad[:4] != 0).all()
+    assert (actions.grad[4:] == 0).all()
+
+
+def test_frozen_actions_get_no_gradient():
+    """The first actions are played as they are."""
+    toy = Toy(horizon=6)
+    actions = draw(toy, 6)
+    rollout(toy, replay(actions), toy.initial(), frozen=2).gains.sum().backward()
+    assert (actions.grad[:2] == 0).all()
+    assert (actions.grad[2:5] != 0).all()
+
+
+@pytest.fixture(scope="module")
+def reach() -> Functional:
+    """The reaching task with target points for its block."""
+    functional = Functional(REACH, num_envs=2, dtype="float64", softness=20.0)
+    points = functional.simulator.initial_state().x[0] + torch.tensor([0.03, 0.04]).double()
+    functional.task.target_points = lambda: points
+    return functional
+
+
+def test_distances_of_a_shifted_block(reach):
+    """A shift by 5 cm is 5 cm pointwise; Chamfer sees only that the ends do not overlap."""
+    state = reach.initial(0)
+    torch.testing.assert_close(
+        distance("pointwise", reach.task, state), torch.full((2,), 0.05).double()
+    )
+    x, target = state.x[0], reach.task.target_points()
+    between = (x[:, None] - target[None]).norm(dim=-1)
+    by_hand = (between.min(dim=0).values.mean() + between.min(dim=1).values.mean()) / 2
+    torch.testing.assert_close(distance("chamfer", reach.task, state)[0], by_hand)
+    assert float(by_hand) < 0.05
+
+
+def test_attraction_is_the_distance_to_the_material(reach):
+    """Each tool's distance to the nearest particle lowers the gain, by its weight."""
+    state = reach.initial(0)
+    nearest = (state.x[0] - state.pose[0, 0, :2]).norm(dim=-1).min()
+    torch.testing.assert_close(reach.task.attraction(state)[0], nearest)
+    reward = torch.ones(2, dtype=torch.float64)
+    pulled = gain(Schemes(attraction=2.0), reach.task, reward, state)
+    torch.testing.assert_close(pulled[0], 1.0 - 2.0 * nearest)
+    assert torch.equal(gain(Schemes(), reach.task, reward, state), reward)
+
+
+def test_softness_reaches_the_tools(reach):
+    """The switch is an option of the task."""
+    assert [tool.softness for tool in reach.task.scene.tools] == [20.0]
+    with pytest.raises(ConfigurationError, match="softness = -1"):
+        Reach(softness=-1.0)
+
+
+def test_switches_that_a_task_cannot_serve():
+    """A loss without target points and an attraction without tools are refused."""
+    with pytest.raises(ConfigurationError, match="Reach has no target points"):
+        check_schemes(Schemes(loss="chamfer"), Reach())
+    task = Reach()
+    task.scene.rigids.clear()
+    with pytest.raises(ConfigurationError, match="no tools to attract"):
+        check_schemes(Schemes(attraction=1.0), task)
