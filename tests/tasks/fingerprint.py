@@ -1,4 +1,4 @@
-"""Hashes of a few steps of every task, to compare processes (`python -m tests.tasks.fingerprint`)."""
+"""Hashes of a few steps of every task (`python -m tests.tasks.fingerprint`)."""
 
 from __future__ import annotations
 
