@@ -92,17 +92,28 @@ def assert_same_values(key: str, native: Any, reference: Any, mask: np.ndarray) 
         assert_same_info(native, reference)
     elif key == "final_obs":
         for i in np.flatnonzero(mask):
-            np.testing.assert_allclose(native[i], reference[i], rtol=0, atol=OBSERVATION_ATOL)
+            assert_same_observation(native[i], reference[i])
     else:
         np.testing.assert_array_equal(native[mask], reference[mask], err_msg=key)
 
 
+def assert_same_observation(native: Any, reference: Any) -> None:
+    """Equal numbers, or dictionaries of them, up to rounding."""
+    if isinstance(reference, dict):
+        assert set(native) == set(reference)
+        for name in reference:
+            assert_same_observation(native[name], reference[name])
+    else:
+        np.testing.assert_allclose(native, reference, rtol=0, atol=OBSERVATION_ATOL)
+        assert native.dtype == reference.dtype
+
+
 def assert_same_step(native: tuple[Any, ...], reference: tuple[Any, ...]) -> None:
     """Equal (observation, reward, terminated, truncated, info) of two vector environments."""
-    np.testing.assert_allclose(native[0], reference[0], rtol=0, atol=OBSERVATION_ATOL)
+    assert_same_observation(native[0], reference[0])
     np.testing.assert_allclose(native[1], reference[1], rtol=0, atol=REWARD_ATOL)
     for i in (2, 3):
         np.testing.assert_array_equal(native[i], reference[i])
         assert native[i].dtype == reference[i].dtype
-    assert (native[0].dtype, native[1].dtype) == (reference[0].dtype, reference[1].dtype)
+    assert native[1].dtype == reference[1].dtype
     assert_same_info(native[4], reference[4])
