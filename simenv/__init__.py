@@ -8,13 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from simenv.neighbours import check_neighbours
-from simenv.registry import TASKS, TaskSpec, register_all
+from simenv.registry import PROBLEMS, TASKS, ProblemSpec, TaskSpec, register_all
 
 if TYPE_CHECKING:
     from simenv.envs.functional import Functional
+    from tasks.identification import IdentificationProblem
 
 __version__ = "0.1.0"
-__all__ = ["TASKS", "TaskSpec", "__version__", "functional"]
+__all__ = [
+    "PROBLEMS",
+    "TASKS",
+    "ProblemSpec",
+    "TaskSpec",
+    "__version__",
+    "functional",
+    "identification",
+]
 
 check_neighbours()
 register_all()
@@ -46,3 +55,27 @@ def functional(
     from simenv.envs.functional import Functional
 
     return Functional(task_id, num_envs=num_envs, device=device, dtype=dtype, **options)
+
+
+def identification(problem_id: str, **options: Any) -> IdentificationProblem:
+    """An identification problem: material parameters in, error of the trajectory out.
+
+    Args:
+        problem_id: one of `PROBLEMS`, such as "simenv/MaterialID-Jelly-v0"; namespace and version
+            may be left out.
+        options: `size`, `num_envs`, `steps`, `segment`, `device`, `dtype`, `threads`.
+
+    Returns:
+        `tasks.identification.IdentificationProblem`.
+
+    Raises:
+        UnknownTaskError: no such id; the message suggests the nearest ones.
+
+    Example:
+        >>> problem = simenv.identification("MaterialID-Sand", segment=5)
+        >>> values = problem.start.requires_grad_()      # (2,): E [Pa], friction angle [degrees]
+        >>> problem.error(values).backward()
+    """
+    from tasks.identification import IdentificationProblem
+
+    return IdentificationProblem(problem_id, **options)

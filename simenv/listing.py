@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from simenv.registry import FAMILIES, TaskSpec
+from simenv.registry import FAMILIES, PROBLEMS, TaskSpec
 
 SCORES = Path(__file__).resolve().parents[1] / "assets" / "scores.json"
 NUMBERS = ("action", "observation", "horizon")
 SCORED = ("random", "baseline")
 HEADERS = ("id", "variants", *NUMBERS, "size", "suite", "difficulty", *SCORED, "what is to be done")
 RIGHT = {*NUMBERS, *SCORED}
+PROBLEM_HEADERS = ("identification problem", "parameters", "what is to be found")
 
 
 def load_scores() -> dict[str, Any]:
@@ -42,14 +43,26 @@ def _row(spec: TaskSpec, scores: dict[str, dict[str, float]]) -> dict[str, str]:
     }
 
 
+def problem_rows() -> list[dict[str, str]]:
+    """One row per identification problem."""
+    return [
+        dict(zip(PROBLEM_HEADERS, (spec.id, " ".join(spec.parameters), spec.summary), strict=True))
+        for spec in PROBLEMS.values()
+    ]
+
+
 def table() -> str:
-    """Plain-text table."""
-    lines = [dict(zip(HEADERS, HEADERS, strict=True)), *rows()]
-    widths = {name: max(len(line[name]) for line in lines) for name in HEADERS}
+    """Plain-text tables of the tasks and of the identification problems."""
+    return f"{_aligned(HEADERS, rows())}\n\n{_aligned(PROBLEM_HEADERS, problem_rows())}"
+
+
+def _aligned(headers: tuple[str, ...], body: list[dict[str, str]]) -> str:
+    lines = [dict(zip(headers, headers, strict=True)), *body]
+    widths = {name: max(len(line[name]) for line in lines) for name in headers}
     return "\n".join(
         "  ".join(
             line[name].rjust(widths[name]) if name in RIGHT else line[name].ljust(widths[name])
-            for name in HEADERS
+            for name in headers
         ).rstrip()
         for line in lines
     )

@@ -211,10 +211,92 @@ FAMILIES = (
         difficulty="medium",
         cost_limit=5.0,
     ),
+    TaskSpec(
+        id="simenv/SandDig-v0",
+        task="tasks.sand:SandDig",
+        horizon=150,
+        action=3,
+        observation=70,
+        summary="dig a hole with a shovel: at most a quarter of its sand left",
+        suite="sand",
+        difficulty="medium",
+        cost_limit=20.0,
+    ),
+    TaskSpec(
+        id="simenv/SandSmooth-v0",
+        task="tasks.sand:SandSmooth",
+        horizon=150,
+        action=3,
+        observation=70,
+        summary="level waves with a scraper: to a quarter of their unevenness",
+        suite="sand",
+        difficulty="medium",
+        cost_limit=20.0,
+    ),
+    TaskSpec(
+        id="simenv/SandPaint-v0",
+        task="tasks.sand:SandPaint",
+        horizon=150,
+        action=3,
+        observation=86,
+        summary="draw two furrows with a rod: to a quarter of the height error",
+        suite="sand",
+        difficulty="hard",
+        cost_limit=20.0,
+        goal=16,
+    ),
 )
 """One row per task; `TASKS` adds their variants."""
 
 TASKS: dict[str, TaskSpec] = {spec.id: spec for row in FAMILIES for spec in row.variants()}
+
+
+@dataclass(frozen=True)
+class ProblemSpec:
+    """One identification problem (`simenv.identification`).
+
+    Attributes:
+        material: what the body is made of.
+        parameters: names of what is to be found.
+        summary: one line on it.
+    """
+
+    material: str
+    parameters: tuple[str, ...]
+    summary: str
+
+    @property
+    def id(self) -> str:
+        """What it is called."""
+        return f"{PREFIX}MaterialID-{self.material}-v0"
+
+
+PROBLEMS: dict[str, ProblemSpec] = {
+    spec.id: spec
+    for spec in (
+        ProblemSpec("Jelly", ("E",), "stiffness of a corotated solid"),
+        ProblemSpec("Sand", ("E", "friction_angle"), "stiffness and friction of Drucker–Prager"),
+        ProblemSpec("Plasticine", ("E", "yield_stress"), "stiffness and yield stress of von Mises"),
+        ProblemSpec("Water", ("bulk_modulus",), "compressibility of a fluid"),
+    )
+}
+"""Identification problems by id: a cube is thrown; which parameters does its material have?"""
+
+PROBLEM = "tasks.identification:IdentificationProblem"
+"""Their class, "module:Class"."""
+
+
+def find_problem(problem_id: str) -> ProblemSpec:
+    """The row of an identification problem; the id may leave out namespace and version.
+
+    Raises:
+        UnknownTaskError: no such id.
+    """
+    name = problem_id.removeprefix(PREFIX).removesuffix("-v0")
+    full = f"{PREFIX}{name}-v0"
+    if full not in PROBLEMS:
+        raise UnknownTaskError(full, PROBLEMS)
+    return PROBLEMS[full]
 
 
 def find(task_id: str) -> TaskSpec:

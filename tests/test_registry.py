@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import gymnasium
@@ -12,7 +13,7 @@ import simenv
 from agents.cli import main
 from simenv.envs.task import Task, load_task
 from simenv.errors import ShapeError, SimenvError, UnknownTaskError, expect_shape
-from simenv.registry import TaskSpec, find, register_all
+from simenv.registry import FAMILIES, PROBLEMS, TaskSpec, find, register_all
 
 
 @pytest.fixture(params=simenv.TASKS.values(), ids=simenv.TASKS)
@@ -64,16 +65,23 @@ def test_registering_again_changes_nothing():
 
 
 def test_list_shows_every_task(capsys):
-    """`simenv list` prints one row per task, with its sizes and what is to be done."""
+    """`simenv list` prints one row per task, with its sizes and what is to be done.
+
+    A second table has the identification problems.
+    """
     assert main(["list"]) == 0
-    _, *rows = capsys.readouterr().out.splitlines()
-    assert len(rows) == len(simenv.TASKS)
-    for row, spec in zip(rows, simenv.TASKS.values(), strict=True):
-        name, action, observation, horizon, *_ = row.split()
-        assert name == spec.id
-        numbers = [int(word) for word in (action, observation, horizon)]
-        assert numbers == [spec.action, spec.observation, spec.horizon]
-        assert row.endswith(spec.summary)
+    tasks, problems = capsys.readouterr().out.split("\n\n")
+    _, *rows = tasks.splitlines()
+    for row, spec in zip(rows, FAMILIES, strict=True):
+        cells = re.split(r"  +", row)
+        variants = " ".join(v.variant.capitalize() for v in spec.variants() if v.variant)
+        numbers = [str(n) for n in (spec.action, spec.observation, spec.horizon)]
+        assert cells[:5] == [spec.id, variants or "–", *numbers]
+        assert cells[-1] == spec.summary
+    _, *rows = problems.splitlines()
+    for row, problem in zip(rows, PROBLEMS.values(), strict=True):
+        cells = re.split(r"  +", row)
+        assert cells == [problem.id, " ".join(problem.parameters), problem.summary]
 
 
 def test_find(spec):
