@@ -176,7 +176,6 @@ FAMILIES = (
         difficulty="medium",
         cost_limit=10.0,
     ),
-    ),
     TaskSpec(
         id="simenv/DoughRoll-v0",
         task="tasks.dough:DoughRoll",
