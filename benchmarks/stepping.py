@@ -1,6 +1,6 @@
 """What a step of every task costs: one environment alone, and sixteen together.
 
-    python benchmarks/tasks.py [--rounds N] [ID ...]
+    python benchmarks/stepping.py [--rounds N] [ID ...]
 
 Prints a table: particles, substeps, milliseconds of an environment step of one environment on one
 thread (median over rounds of twenty steps under random actions), and environment steps per second
