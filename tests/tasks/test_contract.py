@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from simenv.envs import Functional, Start
+from simenv.envs import Env, Functional, GoalEnv, Start
 from simenv.envs.task import load_task
 from simenv.registry import FAMILIES, TASKS
 from tests.tasks.fingerprint import fingerprint
@@ -82,6 +82,19 @@ def test_observations_say_something(spec):
     assert torch.isfinite(seen).all()
     assert float((seen.abs() == 10.0).float().mean()) < 0.05
     assert float((seen != before).float().mean()) > 0.3
+
+
+@families
+@pytest.mark.parametrize("obs", ["particles", "pixels"])
+def test_other_observations(spec, obs):
+    """Particles and pixels are in their space on every task, and the picture is not empty."""
+    # A goal is no part of a picture: the goal variant carries it beside.
+    variant = "goal" if spec.goal else None
+    env = (GoalEnv if variant else Env)(spec.task, obs=obs, variant=variant)
+    observation, _ = env.reset(seed=0)
+    assert env.observation_space.contains(observation)
+    seen = observation["observation"] if variant else observation
+    assert seen.std() > (5 if obs == "pixels" else 0.05)
 
 
 @families
