@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -70,12 +72,14 @@ def load_baseline(task_id: str) -> Baseline:
     """
     path = path_of(task_id)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as whole, np.load(whole, allow_pickle=False) as file:
             return Baseline(file["actions"], file["returns"], file["success"])
     except FileNotFoundError:
         raise RunError(f"{path} does not exist; make it with 'simenv baseline {task_id}'") from None
-    except (ValueError, KeyError, OSError) as error:
-        raise RunError(f"{path} is damaged: {error}") from error
+    except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error) as error:
+        raise RunError(
+            f"{path} is damaged ({error}); make it again with 'simenv baseline {task_id}'"
+        ) from error
 
 
 @torch.no_grad()
@@ -83,12 +87,15 @@ def play_out(functional: Functional, controller: Any) -> Baseline:
     """Run a controller of states, (state, t) -> action (N, A), on the seeds 0 to N - 1."""
     state, actions, rewards = functional.initial(0), [], []
     success = torch.zeros(state.num_envs, dtype=torch.bool, device=state.x.device)
+    alive = ~success
     for t in range(functional.task.horizon):
         action = controller(state, t).clamp(-1.0, 1.0)
         after = functional.transition(state, action)
         actions.append(action)
-        rewards.append(functional.reward(state, action, after))
-        success |= functional.success(after)
+        reward = functional.reward(state, action, after)
+        rewards.append(torch.where(alive, reward, 0.0))
+        success |= alive & functional.success(after)
+        alive &= ~functional.terminal(after)
         state = after
     arrays = torch.stack(actions, dim=1).float(), torch.stack(rewards).sum(dim=0), success
     return Baseline(*(array.cpu().numpy() for array in arrays))

@@ -40,9 +40,3 @@ def held_within(
 def evenly(total: int, count: int) -> Tensor:
     """`count` of `total` indices, spread evenly, int64."""
     return torch.linspace(0, total - 1, count).round().long()
-
-
-def chamfer(x: Tensor, y: Tensor) -> Tensor:
-    """Mean distance to the nearest of the other set, both ways, of points (N, P, d), (N, M, d)."""
-    between = torch.cdist(x, y)
-    return (between.amin(dim=2).mean(dim=1) + between.amin(dim=1).mean(dim=1)) / 2

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from simenv import mpm
+from simenv.envs.points import between, chamfer
 from simenv.envs.task import Task
 from simenv.mpm import Control, Simulator, State
-from tasks.handling import chamfer, evenly, held_within, jittered
+from tasks.handling import evenly, held_within, jittered
 
 
 class RopePush(Task):
@@ -195,7 +196,7 @@ class RopePush(Task):
         """The rope seen from above, teal where it belongs and rose where it does not."""
         from simenv.render import PALETTE, Camera, Ground
 
-        away = torch.cdist(state.x[0], self._targets).amin(dim=1, keepdim=True).cpu().numpy()
+        away = between(state.x[0], self._targets).amin(dim=1, keepdim=True).cpu().numpy()
         share = np.clip(away / 0.06, 0.0, 1.0)
         return {
             "colors": (1 - share) * PALETTE[2] + share * PALETTE[3],

@@ -86,7 +86,8 @@ def optimise(
         returns = run.rewards.detach().sum(dim=0)
         keeper.see(policy, returns, run.success)
         norm = _descend(adam, policy, run, keeper)
-        loss_window.see(float(run.gains.detach().sum(dim=0).max()))
+        totals = run.gains.detach().sum(dim=0)
+        loss_window.see(float(totals.nan_to_num(nan=-math.inf).max()))
         schedule.step()
         if report is not None:
             report(keeper.row(iteration, returns, norm))
@@ -104,6 +105,8 @@ class _Keeper:
     def see(self, policy: Policy, returns: Tensor, success: Tensor) -> None:
         usable = torch.where(torch.isfinite(returns), returns, -torch.inf)
         index = int(usable.argmax())
+        if not math.isfinite(float(usable[index])):
+            return
         if float(usable[index]) > self.best_return or not self.keep_best:
             self.best_return, self.best_success = float(usable[index]), bool(success[index])
             self.best = policy.pick(index)
@@ -115,7 +118,8 @@ class _Keeper:
         if bad:
             self.skipped += len(bad)
             step = run.watch.first_bad_step
-            tqdm.write(f"gradient of set {bad} not finite from step {step} back: not updated")
+            since = "" if step is None else f" from step {step} back"
+            tqdm.write(f"gradient of set {bad} not finite{since}: not updated")
 
     def row(self, iteration: int, returns: Tensor, norm: float) -> dict[str, float]:
         return {

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from agents.schemes import Schemes
+from simenv.envs.points import chamfer
 from simenv.envs.task import Task
 from simenv.errors import ConfigurationError
 from simenv.mpm import State
@@ -41,9 +42,9 @@ def distance(kind: str, task: Task, state: State) -> Tensor:
     x = state.x[:, task.target_particles()]
     target = target.to(x).expand(x.shape[0], -1, -1)
     if kind == "pointwise":
-        return (x - target).square().sum(dim=-1).mean(dim=-1).sqrt()
-    between = torch.cdist(x, target)
-    return (between.amin(dim=2).mean(dim=1) + between.amin(dim=1).mean(dim=1)) / 2
+        # A norm, whose slope is finite where all points are in their places.
+        return torch.linalg.vector_norm((x - target).flatten(1), dim=1) / math.sqrt(x.shape[1])
+    return chamfer(x, target)
 
 
 class LossWindow:

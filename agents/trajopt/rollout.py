@@ -84,7 +84,7 @@ def rollout(
     frozen: int = 0,
     steps: int | None = None,
 ) -> Rollout:
-    """Run a controller from a start state, keeping the graph.
+    """Run a controller from a start state, keeping the graph; nothing counts after a task's end.
 
     Args:
         functional: the task.
@@ -98,7 +98,7 @@ def rollout(
     schemes = schemes or Schemes(window=0)
     watch, state, rewards, gains = Watch(schemes.clip), start, [], []
     success = torch.zeros(start.num_envs, dtype=torch.bool, device=start.x.device)
-    total = steps or functional.task.horizon
+    alive, total = ~success, steps or functional.task.horizon
     counted = total if loss_window is None else min(loss_window, total)
     graph = torch.is_grad_enabled()
     for t in range(total):
@@ -109,10 +109,13 @@ def rollout(
             (action,) = gate(watch, t, 0.0, controller(functional.task.features(state), t))
             action = action.detach() if t < frozen else action
             after = functional.transition(state, action)
-            rewards.append(functional.reward(state, action, after))
+            reward = functional.reward(state, action, after)
+            rewards.append(torch.where(alive, reward, 0.0))
             if t < counted:
-                gains.append(gain(schemes, functional.task, rewards[-1], after))
-        success |= functional.success(after.detach())
+                value = gain(schemes, functional.task, reward, after)
+                gains.append(torch.where(alive, value, 0.0))
+        success |= alive & functional.success(after.detach())
+        alive = alive & ~functional.terminal(after.detach())
         state = after
     return Rollout(torch.stack(rewards), torch.stack(gains), state, success, watch)
 

@@ -68,7 +68,7 @@ class Episodes:
         if self.state is None:
             if len(chosen) < self.num_envs:
                 raise ConfigurationError("the first reset must reset every environment")
-            self.state = fresh
+            self.state, self.action = fresh, None
             return
         rows = torch.as_tensor(chosen, device=fresh.x.device)
         self.state = State(

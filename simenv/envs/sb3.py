@@ -33,6 +33,8 @@ class SB3VecEnv(VecEnv):
     """
 
     def __init__(self, task_id: str, num_envs: int = 1, **options: Any) -> None:
+        if options.get("output", "numpy") != "numpy":
+            raise ConfigurationError("Stable-Baselines3 takes numpy arrays; leave output out")
         options |= face_of(task_id)
         self.envs = VectorEnv(num_envs=num_envs, autoreset_mode="SameStep", **options)
         self.render_mode = self.envs.render_mode

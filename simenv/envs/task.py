@@ -18,6 +18,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from simenv.envs.points import between
 from simenv.envs.start import Start
 from simenv.errors import ConfigurationError, ShapeError
 from simenv.mpm import Control, Scene, Simulator, State
@@ -140,7 +141,7 @@ class Task(ABC):
         """Mean distance (N,) [m] of the tools to the particle nearest to each."""
         tools = [i for i, rigid in enumerate(self.scene.rigids) if not rigid.free]
         places = state.pose[:, tools, : self.scene.dim]
-        return torch.cdist(places, state.x[:, self.target_particles()]).amin(dim=2).mean(dim=1)
+        return between(places, state.x[:, self.target_particles()]).amin(dim=2).mean(dim=1)
 
     def script(self, state: State, t: int) -> Tensor | None:
         """Action (N, A) of a hand-written controller that does the task; None: there is none."""
@@ -230,7 +231,13 @@ class Task(ABC):
     def _goal(self, options: Start, rng: np.random.Generator) -> np.ndarray:
         if isinstance(options.target, (bool, np.bool_)):
             return self.draw_goal(rng) if options.target else self.middle_goal()
-        goal = np.asarray(options.target, dtype=np.float64)
+        try:
+            goal = np.asarray(options.target, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"reset option target = {options.target!r} must be True, False or "
+                f"{self.num_goals} numbers: {error}"
+            ) from error
         if goal.shape != (self.num_goals,) or not np.all(np.isfinite(goal)):
             raise ShapeError(
                 f"reset option target = {goal.tolist()} must hold {self.num_goals} finite numbers"

@@ -6,6 +6,7 @@ Forward keeps the step's input and output only; backward recomputes the substeps
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from simenv.mpm.fields import FIELDS
 from simenv.mpm.transfer import NOT_A_NUMBER
 
 STATE = len(FIELDS)
+
+Tensors = Sequence[Tensor]
 
 
 class StepFunction(torch.autograd.Function):
@@ -37,12 +40,38 @@ class StepFunction(torch.autograd.Function):
         """Recompute and walk back."""
         *saved, fault = ctx.saved_tensors
         start, loads, end = saved[:STATE], saved[STATE:-STATE], saved[-STATE:]
-        start_bar, loads_bar = ctx.simulator.run_backward(start, loads, end, bars[: STATE + 1])
-        # A step that broke was undone: it is the identity on the state and ignores the rest.
         broken = (fault & NOT_A_NUMBER) != 0
-        if bool(broken.any()):
-            for bar, upstream in zip(start_bar, bars[:STATE], strict=True):
-                bar[broken] = upstream[broken]
-            for bar in loads_bar:
-                bar[broken] = 0.0
+        pull = _pull_around if bool(broken.any()) else _pull
+        start_bar, loads_bar = pull(ctx.simulator, start, loads, end, bars[: STATE + 1], broken)
         return (None, *start_bar, *loads_bar)
+
+
+def _pull(
+    simulator: Any, start: Tensors, loads: Tensors, end: Tensors, bars: Tensors, broken: Tensor
+) -> tuple[Tensors, Tensors]:
+    pulled: tuple[Tensors, Tensors] = simulator.run_backward(start, loads, end, bars)
+    return pulled
+
+
+def _pull_around(
+    simulator: Any, start: Tensors, loads: Tensors, end: Tensors, bars: Tensors, broken: Tensor
+) -> tuple[Tensors, Tensors]:
+    """Adjoints where some environments broke.
+
+    A step that broke was undone: it is the identity on the state and ignores the rest. Recomputing
+    it would bring NaN into what environments share, such as the weights of a law; an environment
+    that went well is recomputed in its place, with no adjoint.
+    """
+    if bool(broken.all()):
+        return bars[:STATE], [torch.zeros_like(load) for load in loads]
+    rows = torch.arange(len(broken), device=broken.device)
+    rows = torch.where(broken, torch.nonzero(~broken)[0], rows)
+    own = simulator.num_loads
+    loads = [*(load[rows] for load in loads[:own]), *loads[own:]]
+    calm = [bar.index_fill(0, torch.nonzero(broken).flatten(), 0.0) for bar in bars]
+    start_bar, loads_bar = _pull(
+        simulator, [t[rows] for t in start], loads, [t[rows] for t in end], calm, broken
+    )
+    for bar, upstream in zip(start_bar, bars[:STATE], strict=True):
+        bar[broken] = upstream[broken]
+    return start_bar, loads_bar

@@ -98,7 +98,7 @@ def _forward(law: Material, response: Response, types: Types, module: str, advan
         f, tau, m_new = respond(trial, c, parameters[i], m, e, u)
         if wp.static(advance):
             # Written as "not greater" so that NaN is caught too.
-            if not wp.determinant(f) > T(0.0):
+            if not wp.determinant(trial) > T(0.0):
                 wp.atomic_or(fault, p // particles, INVERTED)
             F_out[p] = f
             if wp.static(remembers):

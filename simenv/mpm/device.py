@@ -15,6 +15,14 @@ import warp as wp
 from simenv.errors import DeviceError
 
 
+def torch_stream(device: str) -> contextlib.AbstractContextManager[Any]:
+    """Within, Warp's launches join torch's current stream, so that neither waits for the other."""
+    if device == "cpu":
+        return contextlib.nullcontext()
+    stream = wp.stream_from_torch(torch.cuda.current_stream(device))
+    return wp.ScopedStream(stream)
+
+
 def _start_warp() -> None:
     """Initialise Warp without its banner, and without a warning where there is no GPU.
 

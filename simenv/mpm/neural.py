@@ -20,8 +20,12 @@ class NeuralLaw(Material):
     Both see the deformation gradients of all environments at once, (N, P, d, d) in the simulator's
     precision, and may hold weights: gradients of a step flow into them. A module runs in torch
     between the kernels of every substep, so a step cannot be one captured graph and is slower than
-    with a built-in law. `mpm.TorchLaw` makes modules of the built-in laws, for the half that is
-    not learnt.
+    with a built-in law. `mpm.TorchLaw` makes modules of the built-in laws, for the half that is not
+    learnt.
+
+    Modules must be functions of each F alone, without dropout or batch statistics (`eval()`), since
+    backward evaluates them again, and must bear the NaN of an environment that fails. Whether F is
+    inverted is not checked.
 
     Args:
         stress: F -> Kirchhoff stress τ [Pa].

@@ -148,6 +148,9 @@ class Simulator:
 
         Raises:
             ShapeError: a tensor of the wrong shape or dtype.
+            ConfigurationError: a parameter that does not exist or lies outside its bounds, or a
+                command where there are no tools.
+            UnstableTimeStepError: parameters so stiff that the substep is too long.
         """
         self._check(state)
         activation = self._activation(control)
@@ -232,9 +235,14 @@ class Simulator:
             loads_bar = [copy_of(t) for t in order.restore_loads(adjoint.loads_bar)]
             return start_bar, loads_bar + self._runner.weights_bar
 
+    @property
+    def num_loads(self) -> int:
+        """Loads that belong to environments; the weights of laws in torch come after them."""
+        return len(self._buffers.loads)
+
     def _without_weights(self, loads: Sequence[Tensor]) -> Sequence[Tensor]:
         """What is copied into the buffers: weights stay in their modules."""
-        return loads[: len(self._buffers.loads)]
+        return loads[: self.num_loads]
 
     def _order(self, positions: Tensor) -> CellOrder | AsGiven:
         return CellOrder(self.scene, self.groups, positions) if self.sort else AsGiven()

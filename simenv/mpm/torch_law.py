@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from simenv.errors import ConfigurationError, ShapeError
 from simenv.mpm.constitutive import constitutive_adjoint_kernel, constitutive_kernel
-from simenv.mpm.device import load
+from simenv.mpm.device import load, torch_stream
 from simenv.mpm.fields import view
 from simenv.mpm.materials import Material, SpectralLaw, TensorLaw
 from simenv.mpm.materials.principal import lanes, principal_kernel
@@ -117,7 +117,8 @@ class _Respond(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
         # Copies: a law without memory leaves it as it is.
         outputs = [t.detach().clone(memory_format=torch.contiguous_format) for t in (F, memory, F)]
-        _launch(law, constitutive_kernel, inputs, outputs, [_flag(F)])
+        with torch_stream(str(F.device)):
+            _launch(law, constitutive_kernel, inputs, outputs, [_flag(F)])
         return tuple(outputs)
 
     @staticmethod
@@ -127,7 +128,8 @@ class _Respond(torch.autograd.Function):
         F_bar, memory_bar, tau_bar = (bar.clone().contiguous() for bar in bars)
         C_bar, p_bar, mass_bar = (torch.zeros(t.shape).to(t) for t in (C, p, memory))
         results = [F.contiguous(), tau_bar, F_bar, C_bar, memory_bar, p_bar, mass_bar]
-        _launch(ctx.law, constitutive_adjoint_kernel, inputs, results, [])
+        with torch_stream(str(F.device)):
+            _launch(ctx.law, constitutive_adjoint_kernel, inputs, results, [])
         return None, F_bar, C_bar, memory_bar, p_bar
 
 

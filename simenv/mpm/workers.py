@@ -10,6 +10,8 @@ from typing import Any
 import torch
 import warp as wp
 
+from simenv.mpm.device import torch_stream
+
 
 def available_cores() -> int:
     """Cores that this process may use."""
@@ -39,8 +41,7 @@ class Workers:
         """Replay the graphs; an interrupt is raised only once none of them runs any more."""
         launch: Callable[[Any], None] = wp.capture_launch
         if self.device != "cpu":
-            # Warp joins torch's current stream, so that neither waits for the other.
-            with wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(self.device))):
+            with torch_stream(self.device):
                 launch(graphs[0])
             return
         pool = self._threads()

@@ -49,9 +49,12 @@ def test_missing_and_damaged_files_are_named(tmp_path, monkeypatch):
     task_id = next(iter(simenv.TASKS))
     with pytest.raises(RunError, match=f"does not exist; make it with 'simenv baseline {task_id}'"):
         load_baseline(task_id)
-    baselines.path_of(task_id).write_bytes(b"not a zip")
-    with pytest.raises(RunError, match="is damaged"):
-        load_baseline(task_id)
+    whole = baselines.Baseline(np.zeros((1, 2, 3)), np.zeros(1), np.ones(1, dtype=bool))
+    path = whole.save(task_id)
+    for content in (b"not a zip", b"", path.read_bytes()[:-40]):
+        path.write_bytes(content)
+        with pytest.raises(RunError, match=r"is damaged.*make it again"):
+            load_baseline(task_id)
 
 
 def test_a_baseline_survives_the_file(tmp_path, monkeypatch):

@@ -104,3 +104,25 @@ def test_switches_that_a_task_cannot_serve():
     task.scene.rigids.clear()
     with pytest.raises(ConfigurationError, match="no tools to attract"):
         check_schemes(Schemes(attraction=1.0), task)
+
+
+def test_pointwise_loss_of_an_exact_match_has_a_gradient(reach):
+    """Where every particle is in its place the loss is zero, and its slope finite."""
+    state = reach.initial(0)
+    x = reach.task.target_points().expand_as(state.x).clone().requires_grad_()
+    loss = distance("pointwise", reach.task, state.replace(x=x))
+    loss.sum().backward()
+    assert loss.tolist() == [0.0, 0.0]
+    assert torch.isfinite(x.grad).all()
+
+
+def test_nothing_counts_after_a_tasks_own_end():
+    """Rewards, gains and successes after the terminal step are left out."""
+    toy = Toy(horizon=6)
+    toy.terminal = lambda state: state.time >= 3
+    actions = draw(toy, 6)
+    run = rollout(toy, replay(actions), toy.initial())
+    assert (run.rewards[:3] != 0).all()
+    assert (run.rewards[3:] == 0).all()
+    run.gains.sum().backward()
+    assert (actions.grad[3:] == 0).all()

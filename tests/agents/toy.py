@@ -63,6 +63,10 @@ class Toy:
             return self.weights * x.sum(dim=1)
         return -(x - torch.tensor(self.goal)).square().sum(dim=1)
 
+    def terminal(self, state: State) -> Tensor:
+        """Never."""
+        return torch.zeros(self.num_envs, dtype=torch.bool)
+
     def success(self, state: State) -> Tensor:
         """Closer than 0.2 to the goal."""
         return (state.x[:, 0] - torch.tensor(self.goal)).norm(dim=1) < 0.2

@@ -159,3 +159,22 @@ def test_stress_of_another_shape_is_refused():
     sim = scenes.block(2, law).build(1)
     with pytest.raises(ShapeError, match="NeuralLaw: stress"):
         sim.step(sim.initial_state())
+
+
+def test_an_environment_that_breaks_leaves_the_weights_gradient_alone():
+    """Of three environments one is NaN: the weights' gradient is that of the other two."""
+    one = _start(scenes.block(2, _law()).build(1, dtype="float64"))
+    gradients = []
+    for broken in ([False, True, False], [False, False]):
+        law = _law(Relaxed())
+        sim = scenes.block(2, law).build(len(broken), dtype="float64")
+        state = one[torch.zeros(len(broken), dtype=torch.int64)]
+        state.x[torch.tensor(broken)] = float("nan")
+        end = sim.step(state.requires_grad_())
+        assert end.failed.tolist() == broken
+        end.v[~end.failed].square().sum().backward()
+        assert torch.isfinite(state.v.grad).all()
+        gradients.append([w.grad for w in law.weights])
+    for with_broken, without in zip(*gradients, strict=True):
+        # Sums over environments in another order, of terms that nearly cancel.
+        torch.testing.assert_close(with_broken, without, rtol=1e-9, atol=0)

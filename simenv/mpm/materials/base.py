@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -116,7 +117,7 @@ class Material(ABC):
 
         A law whose Warp functions depend on more than its class must extend this.
         """
-        return f"{type(self).__module__}_{type(self).__qualname__}".translate(_WORD)
+        return _name_of(type(self))
 
     def size(self, dim: int) -> int:
         """Length of the kernel's parameter vector p."""
@@ -213,3 +214,14 @@ class LinearElastic(Validated):
         """P-wave speed √((λ + 2μ)/ρ)."""
         mu, lam = lame(values["E"], values["nu"])
         return torch.sqrt((lam + 2 * mu) / values["density"])
+
+
+@lru_cache(maxsize=None)
+def _name_of(law: type[Material]) -> str:
+    """A name for a class; one that is defined again, in a notebook say, gets a name of its own."""
+    name = f"{law.__module__}_{law.__qualname__}".translate(_WORD)
+    _taken[name] = _taken.get(name, 0) + 1
+    return name if _taken[name] == 1 else f"{name}_{_taken[name]}"
+
+
+_taken: dict[str, int] = {}

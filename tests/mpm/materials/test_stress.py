@@ -181,3 +181,19 @@ def test_wave_speed_of_a_muscle():
     muscle = scenes.muscle(passive, 2)
     c, active = (float(law.wave_speed(law.values())) for law in (passive, muscle))
     assert active == pytest.approx((c * c + E / DENSITY) ** 0.5, rel=1e-12)
+
+
+def test_a_class_defined_again_has_kernels_of_its_own():
+    """Two classes of one name, as from a notebook cell run twice, do not share stresses."""
+
+    def law(factor: float) -> mpm.Material:
+        class Scaled(mpm.NeoHookean):
+            def pack(self, values, dim):
+                return tuple(factor * p for p in super().pack(values, dim))
+
+        return Scaled(E=1e4, nu=0.2, density=1e3)
+
+    first, second = law(1.0), law(2.0)
+    assert first.key != second.key
+    assert type(first).__qualname__ == type(second).__qualname__
+    assert law(1.0).key not in (first.key, second.key)
