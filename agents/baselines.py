@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.controllers import load_controller, random_controller
 from agents.evaluation import Score
 from agents.trajopt.rollout import Controller
 from simenv.envs.functional import Functional
@@ -136,11 +137,11 @@ def replaying(functional: Functional, baseline: Baseline) -> Any:
 
 def at_random(functional: Functional) -> Any:
     """Uniform actions, the same in every call."""
-    rng = np.random.default_rng(0)
-    shape = functional.num_envs, functional.task.num_actions
+    draw = random_controller(functional, seed=0)
 
     def act(state: Any, t: int) -> Tensor:
-        return torch.as_tensor(rng.uniform(-1.0, 1.0, shape)).to(state.x)
+        # It looks at nothing but the kind of tensor that it is given.
+        return draw(state.x, t)
 
     return act
 
@@ -150,7 +151,6 @@ def make_baseline(task_id: str, run: Path | None = None, device: str = "cpu") ->
     functional = Functional(task_id, num_envs=len(SEEDS), device=device)
     if run is None:
         return play_out(functional, by_script(functional))
-    from agents.controllers import load_controller
     from agents.runs import Run
 
     return play_out(functional, by_observation(functional, load_controller(Run(run), functional)))

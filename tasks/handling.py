@@ -10,17 +10,22 @@ from torch import Tensor
 
 from simenv.mpm import State
 
+Bound = Sequence[float] | np.ndarray
+"""A corner of the room that a tool has."""
+
+
+def jitter(like: Tensor, rngs: Sequence[np.random.Generator], reach: float) -> Tensor:
+    """Displacements of up to `reach` along each axis, each row of `like` by its own generator."""
+    drawn = np.stack([rng.uniform(-reach, reach, like.shape[1:]) for rng in rngs])
+    return torch.as_tensor(drawn).to(like)
+
 
 def jittered(rest: State, rngs: Sequence[np.random.Generator], reach: float) -> State:
-    """Every particle moved by up to `reach` [m] along each axis, each row by its own generator."""
-    shape = rest.x.shape[1:]
-    jitter = np.stack([rng.uniform(-reach, reach, shape) for rng in rngs])
-    return rest.replace(x=rest.x + torch.as_tensor(jitter).to(rest.x))
+    """Every particle moved by up to `reach` [m] along each axis (`jitter`)."""
+    return rest.replace(x=rest.x + jitter(rest.x, rngs, reach))
 
 
-def held_within(
-    place: Tensor, velocity: Tensor, box: tuple[Sequence[float], Sequence[float]], step: float
-) -> Tensor:
+def held_within(place: Tensor, velocity: Tensor, box: tuple[Bound, Bound], step: float) -> Tensor:
     """The velocity that a step from `place` may have without leaving a box.
 
     Args:
@@ -32,11 +37,8 @@ def held_within(
     Returns:
         Velocity (N, d) [m/s]; one that stays within is left as it is.
     """
-    lower, upper = (place.new_tensor(corner) for corner in box)
+    lower, upper = (
+        torch.as_tensor(corner, dtype=place.dtype, device=place.device) for corner in box
+    )
     slowest, fastest = (lower - place) / step, (upper - place) / step
     return torch.minimum(torch.maximum(velocity, slowest), fastest)
-
-
-def evenly(total: int, count: int) -> Tensor:
-    """`count` of `total` indices, spread evenly, int64."""
-    return torch.linspace(0, total - 1, count).round().long()

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from simenv import mpm
+from simenv.envs.points import evenly
 from simenv.envs.task import Task
 from simenv.mpm import Control, Simulator, State
-from tasks.handling import evenly, held_within, jittered
+from tasks.handling import held_within, jittered
 
 
 class Kneading(Task):

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from simenv import mpm
+from simenv.envs.points import evenly
 from simenv.envs.task import Task
 from simenv.mpm import Control, Simulator, State
 from simenv.render.colors import PALETTE
-
-Bound = Sequence[float] | np.ndarray
+from tasks.handling import Bound, held_within, jittered
 
 WATER, MILK = PALETTE[0], np.array([0.96, 0.93, 0.87])
 """Colours of the fluids."""
@@ -37,17 +37,14 @@ class FluidTask(Task):
     def bind(self, simulator: Simulator) -> None:
         """Which particles are observed, and the middle of the domain."""
         super().bind(simulator)
-        even = np.linspace(0, simulator.num_particles - 1, self.shown)
-        self._shown = torch.as_tensor(even.round().astype(int), device=simulator.device)
+        self._shown = evenly(simulator.num_particles, self.shown).to(simulator.device)
         like: dict[str, Any] = {"dtype": simulator.dtype, "device": simulator.device}
         self._middle = torch.as_tensor(self.scene.size / 2, **like)
         self._half = float(self.scene.size.max() / 2)
 
     def perturb(self, rest: State, rngs: Sequence[np.random.Generator]) -> State:
         """Displace every particle by up to `jitter`."""
-        shape = rest.x.shape[1:]
-        places = np.stack([rng.uniform(-self.jitter, self.jitter, shape) for rng in rngs])
-        return rest.replace(x=rest.x + torch.as_tensor(places * self.scene.dx).to(rest.x))
+        return jittered(rest, rngs, self.jitter * self.scene.dx)
 
     def relative(self, places: Tensor) -> Tensor:
         """Places (..., 2) [m] from the middle of the domain, in halves of its longest edge."""
@@ -75,9 +72,7 @@ class FluidTask(Task):
             high: greatest of them.
         """
         place = state.pose[:, self.simulator.rigid(name), : velocity.shape[1]]
-        bounds = (torch.as_tensor(b, dtype=place.dtype, device=place.device) for b in (low, high))
-        ahead = torch.clamp(place + velocity * self.scene.step, *bounds)
-        return (ahead - place) / self.scene.step
+        return held_within(place, velocity, (low, high), self.scene.step)
 
 
 def sliding(velocity: Tensor) -> Control:

@@ -13,6 +13,7 @@ from torch import Tensor
 from simenv import mpm
 from simenv.envs.task import Task
 from simenv.mpm import Control, Material, Shape, Simulator, State
+from tasks.handling import jitter, jittered
 
 SAND = (0.93, 0.79, 0.55)
 """Colour of the passive parts."""
@@ -67,13 +68,8 @@ class MuscleTask(Task):
 
     def perturb(self, rest: State, rngs: Sequence[np.random.Generator]) -> State:
         """Displace every particle by up to `jitter`, and give the body up to `push`."""
-        shape = rest.x.shape[1:]
-        places = np.stack([rng.uniform(-self.jitter, self.jitter, shape) for rng in rngs])
-        push = np.stack([rng.uniform(-self.push, self.push, (1, shape[1])) for rng in rngs])
-        return rest.replace(
-            x=rest.x + torch.as_tensor(places * self.scene.dx).to(rest.x),
-            v=rest.v + torch.as_tensor(push).to(rest.v),
-        )
+        moved = jittered(rest, rngs, self.jitter * self.scene.dx)
+        return moved.replace(v=rest.v + jitter(rest.v[:, :1], rngs, self.push))
 
     def control(self, state: State, action: Tensor) -> Control:
         """Activations [Pa]."""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from simenv import mpm
-from simenv.envs.points import between, chamfer
+from simenv.envs.points import between, chamfer, evenly
 from simenv.envs.task import Task
 from simenv.mpm import Control, Simulator, State
-from tasks.handling import evenly, held_within, jittered
+from tasks.handling import held_within, jittered
 
 
 class RopePush(Task):

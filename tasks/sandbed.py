@@ -14,6 +14,7 @@ from torch import Tensor
 from simenv import mpm
 from simenv.envs.task import Task
 from simenv.mpm import Control, Shape, Simulator, State
+from tasks.handling import jitter
 
 WIDTH, HEIGHT = 1.28, 0.64
 """Of the domain [m]."""
@@ -105,10 +106,9 @@ class SandTask(Task):
 
     def perturb(self, rest: State, rngs: Sequence[np.random.Generator]) -> State:
         """Waves on the bed, and particles displaced by up to 2 % of a cell."""
-        shape = rest.x.shape[1:]
-        jitter = np.stack([rng.uniform(-0.02, 0.02, shape) for rng in rngs]) * self.scene.dx
+        moved = jitter(rest.x, rngs, 0.02 * self.scene.dx)
         waves = np.stack([self._draw_waves(rng) for rng in rngs])
-        x = _waved(rest.x, torch.as_tensor(waves).to(rest.x)) + torch.as_tensor(jitter).to(rest.x)
+        x = _waved(rest.x, torch.as_tensor(waves).to(rest.x)) + moved
         # The outermost particles may not leave the domain.
         high = torch.tensor([WIDTH, HEIGHT]).to(x)
         return rest.replace(x=torch.minimum(x.clamp(min=0.0), high))

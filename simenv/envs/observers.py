@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from simenv.envs.points import evenly
 from simenv.envs.task import OBSERVATION_BOUND
 from simenv.errors import ConfigurationError
 from simenv.mpm import State
@@ -71,14 +72,13 @@ class Particles(Observer):
         self.task, simulator = functional.task, functional.simulator
         self.goal = goal and self.task.num_goals > 0
         scene, total = self.task.scene, simulator.num_particles
-        shown = np.unique(np.linspace(0, total - 1, min(PARTICLES, total)).round().astype(int))
-        self.shown = torch.as_tensor(shown, device=functional.device)
+        self.shown = evenly(total, min(PARTICLES, total)).to(functional.device)
         like: dict[str, Any] = {"dtype": simulator.dtype, "device": functional.device}
         self.middle = torch.as_tensor(scene.size / 2, **like)
         self.scale = float(scene.size.max() / 2)
         rest = simulator.initial_state()
         rigid = rest.pose[0].numel() + rest.twist[0].numel()
-        count = 2 * scene.dim * len(shown) + rigid + self.goal * self.task.num_goals
+        count = 2 * scene.dim * len(self.shown) + rigid + self.goal * self.task.num_goals
         self.space = _box(count)
 
     def __call__(self, state: State) -> Tensor:

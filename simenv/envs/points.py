@@ -1,9 +1,15 @@
-"""Distances between sets of points."""
+"""Sets of points: some of many, and distances between two."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
+
+
+def evenly(total: int, count: int) -> Tensor:
+    """`count` of `total` indices, the first and the last among them, spread evenly, int64."""
+    return torch.as_tensor(np.linspace(0, total - 1, count).round().astype(np.int64))
 
 
 def between(x: Tensor, y: Tensor) -> Tensor:

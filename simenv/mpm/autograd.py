@@ -41,16 +41,12 @@ class StepFunction(torch.autograd.Function):
         *saved, fault = ctx.saved_tensors
         start, loads, end = saved[:STATE], saved[STATE:-STATE], saved[-STATE:]
         broken = (fault & NOT_A_NUMBER) != 0
-        pull = _pull_around if bool(broken.any()) else _pull
-        start_bar, loads_bar = pull(ctx.simulator, start, loads, end, bars[: STATE + 1], broken)
+        step = start, loads, end, bars[: STATE + 1]
+        if bool(broken.any()):
+            start_bar, loads_bar = _pull_around(ctx.simulator, *step, broken)
+        else:
+            start_bar, loads_bar = ctx.simulator.run_backward(*step)
         return (None, *start_bar, *loads_bar)
-
-
-def _pull(
-    simulator: Any, start: Tensors, loads: Tensors, end: Tensors, bars: Tensors, broken: Tensor
-) -> tuple[Tensors, Tensors]:
-    pulled: tuple[Tensors, Tensors] = simulator.run_backward(start, loads, end, bars)
-    return pulled
 
 
 def _pull_around(
@@ -69,8 +65,8 @@ def _pull_around(
     own = simulator.num_loads
     loads = [*(load[rows] for load in loads[:own]), *loads[own:]]
     calm = [bar.index_fill(0, torch.nonzero(broken).flatten(), 0.0) for bar in bars]
-    start_bar, loads_bar = _pull(
-        simulator, [t[rows] for t in start], loads, [t[rows] for t in end], calm, broken
+    start_bar, loads_bar = simulator.run_backward(
+        [t[rows] for t in start], loads, [t[rows] for t in end], calm
     )
     for bar, upstream in zip(start_bar, bars[:STATE], strict=True):
         bar[broken] = upstream[broken]
