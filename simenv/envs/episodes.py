@@ -13,7 +13,7 @@ from torch import Tensor
 from simenv.envs.functional import Functional
 from simenv.envs.observers import Observation, each
 from simenv.envs.start import Start
-from simenv.errors import ConfigurationError, InvalidActionError, ShapeError
+from simenv.errors import ConfigurationError, InvalidActionError, ShapeError, expect_shape
 from simenv.mpm import State, describe_fault
 
 INVALID_ACTION = "non-finite action (step not taken)"
@@ -105,6 +105,30 @@ class Episodes:
             costs=self._costs(before, clean),
             faults=_describe(codes, bad),
         )
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that the coming steps depend on: tensors, numbers and strings."""
+        assert self.state is not None
+        return {
+            "state": dict(self.state.items()),
+            "generators": [rng.bit_generator.state for rng in self.rngs],
+            "start": self.start.plain(),
+        }
+
+    def set_state(self, saved: dict[str, Any]) -> None:
+        """Go on from what `get_state` gave.
+
+        Raises:
+            ShapeError: it belongs to another number of environments, or another task.
+        """
+        rest = self.functional.initial(0)
+        for name, tensor in rest.items():
+            expect_shape(f"saved {name}", saved["state"][name].shape, tensor.shape)
+        fields = {name: saved["state"][name].to(tensor) for name, tensor in rest.items()}
+        self.state, self.action = State(**fields), None
+        self.start = Start.of(saved["start"])
+        for rng, state in zip(self.rngs, saved["generators"], strict=True):
+            rng.bit_generator.state = state
 
     @property
     def safe(self) -> bool:

@@ -53,6 +53,19 @@ class Start:
             )
         return start
 
+    def plain(self) -> dict[str, Any]:
+        """As reset options of plain numbers, lists and dictionaries."""
+        target = self.target
+        return {
+            "pose": bool(self.pose),
+            "material": dict(self.material)
+            if isinstance(self.material, Mapping)
+            else bool(self.material),
+            "target": bool(target)
+            if isinstance(target, (bool, np.bool_))
+            else np.asarray(target, dtype=float).tolist(),
+        }
+
     def factors(
         self, ranges: Mapping[str, tuple[float, float]], rng: np.random.Generator
     ) -> list[float]:

@@ -166,6 +166,20 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
             for i in range(self.num_envs)
         )
 
+    def get_state(self) -> dict[str, Any]:
+        """What the coming steps depend on: nested dictionaries of tensors, arrays and numbers."""
+        mine = {"elapsed": self._elapsed.copy(), "done": self._done.copy()}
+        return mine | {"episodes": self._episodes.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `get_state` gave, to the last bit on the CPU.
+
+        Raises:
+            ShapeError: it belongs to another number of environments, or another task.
+        """
+        self._episodes.set_state(state["episodes"])
+        self._elapsed, self._done = np.array(state["elapsed"]), np.array(state["done"])
+
     # ------------------------------------------------------------------ resets
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
