@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from agents.environments import as_vec_env
 from agents.networks import ActorCriticPolicy, MultiInputPolicy
+from agents.persistence import Persistent
 from agents.replay import Batch, TensorReplayBuffer
 from simenv.errors import ConfigurationError
 
@@ -35,7 +36,7 @@ class Proposal(NamedTuple):
     penalty: Tensor
 
 
-class ActorCritic(SAC):
+class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load take folders
     """Soft actor-critic (Haarnoja et al., arXiv:1812.05905) to build other agents on.
 
     With default switches and no hook overridden it is Stable-Baselines3's SAC to the last bit,

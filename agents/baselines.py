@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.controllers import load_controller, random_controller
+from agents.controllers import load_player, random_controller
 from agents.evaluation import Score
-from agents.trajopt.rollout import Controller
 from simenv.envs.functional import Functional
 from simenv.errors import ConfigurationError, RunError
 from simenv.listing import SCORES, load_scores
@@ -116,15 +115,6 @@ def by_script(functional: Functional) -> Any:
     return task.script
 
 
-def by_observation(functional: Functional, controller: Controller) -> Any:
-    """A controller of observations as one of states."""
-
-    def act(state: Any, t: int) -> Tensor:
-        return controller(functional.task.features(state), t)
-
-    return act
-
-
 def replaying(functional: Functional, baseline: Baseline) -> Any:
     """The controller that repeats saved actions."""
     actions = torch.as_tensor(baseline.actions).to(functional.device, functional.simulator.dtype)
@@ -153,7 +143,7 @@ def make_baseline(task_id: str, run: Path | None = None, device: str = "cpu") ->
         return play_out(functional, by_script(functional))
     from agents.runs import Run
 
-    return play_out(functional, by_observation(functional, load_controller(Run(run), functional)))
+    return play_out(functional, load_player(Run(run), functional))
 
 
 # ------------------------------------------------------------------------------- scores

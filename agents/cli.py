@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from agents.interruption import Terminated
 from simenv.errors import SimenvError
 
 Options = TypeVar("Options")
@@ -17,7 +18,8 @@ USAGE = """usage: simenv VERB [options]
 
   list                  tasks, their spaces and what is to be done
   optimise ID           a gait by gradients through the simulator
-  train sac ID          soft actor-critic on the native vector environment
+  train ALGORITHM ID    an agent: sac (`simenv train --help` lists them)
+  train --resume RUN    go on with a run as if it had never stopped
   evaluate RUN          score a run against random actions
   record RUN            an episode as GIF and MP4
   baseline [ID…]        action sequences that do each task, with scores
@@ -47,10 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("simenv: interrupted", file=sys.stderr)
         return 130
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, handled like an interrupt: the step is finished and the run saved."""
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -94,22 +92,45 @@ def _optimise(words: list[str]) -> None:
 
 
 def _train(words: list[str]) -> None:
+    from agents.algorithms import ALGORITHMS
+
     if words and words[0] in HELP:
-        print(f"usage: simenv train ALGORITHM ID [options]\n\nAlgorithms: {', '.join(ALGORITHMS)}.")
-        print("'simenv train sac --help' lists the options of one.")
+        print("usage: simenv train ALGORITHM ID [options]\n       simenv train --resume RUN\n")
+        print("\n".join(f"  {name:<8} {row.summary}" for name, row in ALGORITHMS.items()))
+        print("\n'simenv train sac --help' lists the options of one.")
+        return
+    if words and words[0] == "--resume":
+        _resume(words[1:])
         return
     if not words or words[0].startswith("-"):
         raise SimenvError(f"'simenv train' needs an algorithm: {', '.join(ALGORITHMS)}")
-    _choose("algorithm", words[0], ALGORITHMS)(words[1:])
+    algorithm = _choose("algorithm", words[0], ALGORITHMS)
+    options = _train_options(words[0], algorithm.options, words[1:])
+    from agents.training import train
+
+    _finished(train(words[0], options))
 
 
-def _train_sac(words: list[str]) -> None:
-    from agents.options import TrainSAC
+def _train_options(name: str, kind: Any, words: list[str]) -> Any:
+    """Options of an algorithm; those of the id's preset stand where no flag says otherwise."""
+    import tyro
 
-    options = _parse(TrainSAC, "train sac", words)
-    from agents.sac import train
+    from agents.train_options import preset
 
-    _finished(train(options))
+    # The id comes first, so that its preset can fill in the defaults of everything else.
+    if not words or words[0].startswith("-"):
+        return tyro.cli(kind, prog=f"simenv train {name}", args=words)
+    default = kind(words[0], **preset(name, words[0]))
+    return tyro.cli(kind, prog=f"simenv train {name} ID", args=words[1:], default=default)
+
+
+def _resume(words: list[str]) -> None:
+    from agents.options import Resume
+
+    options = _parse(Resume, "train --resume", words)
+    from agents.training import resume
+
+    _finished(resume(options))
 
 
 def _evaluate(words: list[str]) -> None:
@@ -194,8 +215,6 @@ VERBS: dict[str, Callable[[list[str]], int | None]] = {
     "bench": _bench,
     "validate": _validate,
 }
-ALGORITHMS: dict[str, Callable[[list[str]], None]] = {"sac": _train_sac}
-
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,23 +8,61 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.algorithms import ALGORITHMS
 from agents.runs import Run
 from agents.trajopt.policies import make_policy
 from agents.trajopt.rollout import Controller
 from simenv.envs.functional import Functional
+from simenv.envs.observers import each
 from simenv.errors import RunError
+from simenv.mpm import State
+
+Player = Callable[[State, int], Tensor]
+"""(state of N environments, step of the episode) -> action (N, A)."""
+
+
+def load_player(run: Run, functional: Functional) -> Player:
+    """What a run found, as a controller of states, for the environments of `functional`.
+
+    Raises:
+        RunError: no such run or checkpoint, it belongs to a task with other spaces, or it was made
+            by a command that leaves nothing to play.
+    """
+    command = run.config["command"]
+    if command in ALGORITHMS:
+        return _trained(run, functional)
+    if command != "optimise":
+        raise RunError(f"{run.path} was made by {command!r}, which has no controller to load")
+    controller = load_controller(run, functional)
+
+    def act(state: State, t: int) -> Tensor:
+        return controller(functional.task.features(state), t)
+
+    return act
 
 
 def load_controller(run: Run, functional: Functional) -> Controller:
-    """The controller that a run found, for the environments of `functional`.
+    """The policy that `simenv optimise` found, a function of the task's features.
 
     Raises:
         RunError: no such run or checkpoint, or it belongs to a task with other spaces.
     """
-    command = run.config["command"]
-    if command not in _LOADERS:
-        raise RunError(f"{run.path} was made by {command!r}, which has no controller to load")
-    return _LOADERS[command](run, functional)
+    policy = make_policy(run.config["policy"], functional.task, sets=1)
+    policy.load_state_dict(_matching(run, policy.state_dict()))
+    return policy.to(functional.device)
+
+
+def _trained(run: Run, functional: Functional) -> Player:
+    from agents.training import load_agent
+
+    agent = load_agent(run, functional.device)
+
+    def act(state: State, t: int) -> Tensor:
+        seen = each(lambda tensor: tensor.cpu().numpy(), functional.observation(state))
+        action, _ = agent.predict(seen, deterministic=True)
+        return torch.as_tensor(action).to(state.x)
+
+    return act
 
 
 def random_controller(functional: Functional, seed: int) -> Controller:
@@ -34,25 +72,6 @@ def random_controller(functional: Functional, seed: int) -> Controller:
 
     def act(observation: Tensor, t: int) -> Tensor:
         return torch.as_tensor(rng.uniform(-1.0, 1.0, shape)).to(observation)
-
-    return act
-
-
-def _optimised(run: Run, functional: Functional) -> Controller:
-    policy = make_policy(run.config["policy"], functional.task, sets=1)
-    policy.load_state_dict(_matching(run, policy.state_dict()))
-    return policy.to(functional.device)
-
-
-def _sac(run: Run, functional: Functional) -> Controller:
-    from agents.sac import load_policy
-
-    policy = load_policy(functional.task, run.config["net_arch"])
-    policy.load_state_dict(_matching(run, policy.state_dict()))
-
-    def act(observation: Tensor, t: int) -> Tensor:
-        action, _ = policy.predict(observation.cpu().numpy(), deterministic=True)
-        return torch.as_tensor(action).to(observation)
 
     return act
 
@@ -75,9 +94,3 @@ def _matching(run: Run, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _shape(tensors: dict[str, Tensor], name: str) -> tuple[int, ...] | None:
     return tuple(tensors[name].shape) if name in tensors else None
-
-
-_LOADERS: dict[str, Callable[[Run, Functional], Controller]] = {
-    "optimise": _optimised,
-    "sac": _sac,
-}

@@ -9,8 +9,9 @@ import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
 
 import simenv  # noqa: F401  (registers the ids)
+from agents.runs import require_id
 from simenv.envs.wrappers import COSTS, WithCost
-from simenv.errors import ConfigurationError, UnknownTaskError
+from simenv.errors import ConfigurationError
 from simenv.registry import TASKS
 
 
@@ -29,6 +30,7 @@ def make_vec(
         UnknownTaskError: no such id.
         ConfigurationError: an unknown cost, or one for an id of simenv (-Safe ids have theirs).
     """
+    require_id(task_id)
     if cost is not None and cost not in COSTS:
         raise ConfigurationError(f"cost {cost!r} is not one of {sorted(COSTS)}")
     if task_id in TASKS:
@@ -38,8 +40,6 @@ def make_vec(
 
         return EpisodeMonitor(SB3VecEnv(task_id, num_envs, **options))
     options = {k: v for k, v in options.items() if k not in ("size", "device")}
-    if task_id not in gymnasium.registry:
-        raise UnknownTaskError(task_id, [*TASKS, *gymnasium.registry])
 
     def make() -> gymnasium.Env[Any, Any]:
         env = gymnasium.make(task_id, **options)

@@ -12,7 +12,7 @@ from agents.schemes import Schemes
 from simenv.errors import ConfigurationError
 
 
-def _check(options: object, **smallest: int) -> None:
+def check_bounds(options: object, **smallest: int) -> None:
     """Raise ConfigurationError for a number below its bound."""
     for name, bound in smallest.items():
         value = getattr(options, name)
@@ -46,51 +46,25 @@ class Optimise:
     """Run folder; default runs/<task>-optimise-<seed>."""
 
     def __post_init__(self) -> None:
-        _check(self, iterations=1, starts=1, seed=0)
+        check_bounds(self, iterations=1, starts=1, seed=0)
 
 
 @dataclass(frozen=True)
-class TrainSAC:
-    """Train soft actor-critic (Stable-Baselines3) on the native vector environment."""
+class Resume:
+    """Go on with a training run, exactly as if it had never stopped."""
 
-    id: Positional[str]
-    """Task id, for example simenv/SoftWalker2D-v0."""
-    steps: int = 100_000
-    """Environment steps, over all environments."""
-    num_envs: int = 16
-    """Environments stepped together."""
-    gradient_steps: int = 8
-    """Updates after every vector step."""
-    batch_size: int = 256
-    """Transitions per update."""
-    learning_rate: float = 1e-3
-    """Adam's step size for actor, critics and temperature."""
-    buffer_size: int = 200_000
-    """Replay capacity [transitions]."""
-    learning_starts: int = 1_000
-    """Random steps before the first update."""
-    gamma: float = 0.98
-    """Discount."""
-    net_arch: tuple[int, ...] = field(default=(128, 128))
-    """Hidden layers of actor and critics."""
-    eval_every: int = 10_000
-    """Environment steps between evaluations and checkpoints."""
-    eval_episodes: int = 8
-    """Episodes per evaluation, on seeds of their own."""
-    seed: int = 0
-    """Seed of the networks, the environments and the exploration."""
-    size: str = "small"
-    """Task size: small or full."""
-    device: str = "cpu"
-    """cpu, cuda:0 or auto."""
-    out: Path | None = None
-    """Run folder; default runs/<task>-sac-<seed>."""
+    run: Positional[Path]
+    """Run folder."""
+    steps: int | None = None
+    """Environment steps altogether; default as the run was started."""
+    checkpoint: str | None = None
+    """Name of the checkpoint to go on from; default the newest."""
     progress_bar: bool = True
     """Show progress."""
 
     def __post_init__(self) -> None:
-        _check(self, steps=1, num_envs=1, gradient_steps=1, batch_size=1, buffer_size=1)
-        _check(self, learning_starts=0, eval_every=1, eval_episodes=1, seed=0)
+        if self.steps is not None:
+            check_bounds(self, steps=1)
 
 
 @dataclass(frozen=True)
@@ -107,7 +81,7 @@ class Evaluate:
     """cpu, cuda:0 or auto; default the run's own."""
 
     def __post_init__(self) -> None:
-        _check(self, episodes=1, seed=0)
+        check_bounds(self, episodes=1, seed=0)
 
 
 @dataclass(frozen=True)
@@ -124,7 +98,7 @@ class Record:
     """cpu, cuda:0 or auto; default the run's own."""
 
     def __post_init__(self) -> None:
-        _check(self, seed=0, width=16)
+        check_bounds(self, seed=0, width=16)
 
 
 @dataclass(frozen=True)
@@ -153,7 +127,7 @@ class Gallery:
     """cpu, cuda:0 or auto."""
 
     def __post_init__(self) -> None:
-        _check(self, width=16)
+        check_bounds(self, width=16)
 
 
 @dataclass(frozen=True)

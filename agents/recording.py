@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agents.controllers import load_controller
+from agents.controllers import Player, load_player
 from agents.options import Record
 from agents.runs import Run
-from agents.trajopt.rollout import Controller
 from simenv.envs.functional import Functional
 from simenv.envs.picture import Painter
 from simenv.render import write_gif, write_mp4
@@ -21,8 +20,7 @@ def record(options: Record) -> list[Path]:
     """Write video/episode.gif and video/episode.mp4 into the run; returns their paths."""
     run = Run(options.run)
     functional = run.functional(num_envs=1, device=options.device)
-    controller = load_controller(run, functional)
-    seen = list(frames(functional, controller, options.seed, options.width))
+    seen = list(frames(functional, load_player(run, functional), options.seed, options.width))
     rate = round(1 / functional.task.scene.step)
     folder = run.path / "video"
     folder.mkdir(exist_ok=True)
@@ -34,13 +32,13 @@ def record(options: Record) -> list[Path]:
 
 @torch.no_grad()
 def frames(
-    functional: Functional, controller: Controller, seed: int, width: int = 720
+    functional: Functional, player: Player, seed: int, width: int = 720
 ) -> Iterator[np.ndarray]:
     """Frames (width / 2, width, 3) of an episode, the start included."""
     painter = Painter(functional, width, width // 2)
     state = functional.initial(seed)
     yield painter.frame(state, None)
     for t in range(functional.task.horizon):
-        action = controller(functional.task.features(state), t)
+        action = player(state, t)
         state = functional.transition(state, action)
         yield painter.frame(state, action)

@@ -3,7 +3,8 @@
 config.json      command, task id, options
 versions.json    Python, packages, machine
 metrics.csv      one row per iteration or evaluation
-checkpoints/     NAME.safetensors: weights only, no pickle
+checkpoints/     of `optimise` NAME.safetensors; of `train` a folder per step (see checkpoints.py)
+tensorboard/     curves of `train`
 video/           what `simenv record` wrote
 """
 
@@ -11,14 +12,17 @@ from __future__ import annotations
 
 import csv
 import importlib.metadata
+import io
 import json
 import os
 import platform
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -26,8 +30,8 @@ from torch import Tensor
 
 import simenv
 from simenv.envs.functional import Functional
-from simenv.errors import RunError
-from simenv.registry import find
+from simenv.errors import RunError, UnknownTaskError
+from simenv.registry import TASKS
 
 PACKAGES = ("warp-lang", "torch", "gymnasium", "stable-baselines3", "numpy")
 
@@ -46,7 +50,7 @@ class Run:
             UnknownTaskError: no such task; nothing is written.
             RunError: the folder holds a run already.
         """
-        find(options.id)
+        require_id(options.id)
         run = cls(options.out or fresh_folder(f"{options.id.split('/')[-1]}-{command}-{seed}"))
         if (run.path / "config.json").exists():
             raise RunError(f"{run.path} holds a run already; choose another folder with --out")
@@ -102,9 +106,39 @@ class Run:
         file = self.path / "metrics.csv"
         if not file.is_file():
             raise RunError(f"{self.path} has no metrics.csv")
-        with file.open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
+        rows = self._rows()
         return {key: [float(row[key]) for row in rows] for key in rows[0]} if rows else {}
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drop the rows of a later step than `step`: they will be measured again."""
+        file = self.path / "metrics.csv"
+        if not file.is_file():
+            return
+        rows = [row for row in self._rows() if float(row["step"]) <= step]
+        with io.StringIO(newline="") as text:
+            writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
+            if rows:
+                writer.writeheader()
+            writer.writerows(rows)
+            self._replace("metrics.csv", text.getvalue())
+
+    def _rows(self) -> list[dict[str, str]]:
+        """Rows of metrics.csv; a last one that was broken off is left out."""
+        with (self.path / "metrics.csv").open(newline="") as stream:
+            lines = stream.read().splitlines(keepends=True)
+        if lines and not lines[-1].endswith("\n"):
+            lines.pop()
+        return list(csv.DictReader(lines))
+
+    def checkpoints(self) -> list[Path]:
+        """Folders of the checkpoints of `simenv train`, the newest last."""
+        folders = (self.path / "checkpoints").glob("step-*")
+        return sorted(f for f in folders if f.is_dir() and f.name[5:].isdigit())
+
+    def prune_checkpoints(self, keep: int) -> None:
+        """Remove all but the newest checkpoints."""
+        for folder in self.checkpoints()[:-keep]:
+            shutil.rmtree(folder)
 
     def save(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write a checkpoint: to a temporary file first, then in its place."""
@@ -132,8 +166,17 @@ class Run:
 
     def _replace(self, name: str, text: str) -> None:
         partial = self.path / f"{name}.partial"
-        partial.write_text(text)
+        with partial.open("w", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
         os.replace(partial, self.path / name)
+
+
+def require_id(task_id: str) -> None:
+    """Raise `UnknownTaskError` unless simenv or Gymnasium has registered an id."""
+    if task_id not in TASKS and task_id not in gymnasium.registry:
+        raise UnknownTaskError(task_id, [*TASKS, *gymnasium.registry])
 
 
 def fresh_folder(name: str) -> Path:

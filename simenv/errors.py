@@ -56,6 +56,10 @@ class RunError(SimenvError, RuntimeError):
     """A run folder lacks a file, or the file does not belong to this run."""
 
 
+class CheckpointError(RunError):
+    """A checkpoint is missing, damaged, or belongs to another agent or environment."""
+
+
 def require_count(name: str, value: object) -> None:
     """Raise `ConfigurationError` unless a value is a whole number of at least 1."""
     if not isinstance(value, Integral) or value < 1:

@@ -1,0 +1,34 @@
+"""The algorithms that `simenv train` knows. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from agents.train_options import Train, TrainSAC
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One row.
+
+    Attributes:
+        path: where the agent's class lives, "module:Class".
+        options: its options.
+        summary: one line on it.
+    """
+
+    path: str
+    options: type[Train]
+    summary: str
+
+    def load(self) -> Any:
+        """The agent's class."""
+        module, _, name = self.path.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+ALGORITHMS: dict[str, Algorithm] = {
+    "sac": Algorithm("agents.actor_critic:ActorCritic", TrainSAC, "soft actor-critic"),
+}

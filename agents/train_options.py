@@ -1,0 +1,116 @@
+"""Options of `simenv train`: one dataclass per algorithm. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tyro.conf import Positional
+
+from agents.options import check_bounds
+from simenv.errors import ConfigurationError
+
+PRESETS = Path(__file__).with_name("presets.toml")
+
+
+@dataclass(frozen=True)
+class Train:
+    """What every algorithm has.
+
+    Attributes of a run concern how it is trained, watched and kept; those of a policy its networks;
+    all others are arguments of the agent's class under the same name.
+    """
+
+    RUN: ClassVar[tuple[str, ...]] = (
+        "id",
+        "steps",
+        "cost",
+        "eval_every",
+        "eval_episodes",
+        "save_every",
+        "size",
+        "out",
+        "progress_bar",
+        "num_envs",
+        "goals",
+    )
+    POLICY: ClassVar[tuple[str, ...]] = ("net_arch", "layer_norm", "simba", "normalize")
+
+    id: Positional[str]
+    """Environment id, for example simenv/SoftWalker2D-v0 or Pendulum-v1."""
+    steps: int = 100_000
+    """Environment steps, over all environments."""
+    num_envs: int = 16
+    """Environments stepped together."""
+    gradient_steps: int = 8
+    """Updates after every vector step; -1: as many as environments."""
+    batch_size: int = 256
+    """Transitions per update."""
+    learning_rate: float = 1e-3
+    """Adam's step size for actor, critics and temperature."""
+    buffer_size: int = 200_000
+    """Replay capacity [transitions]."""
+    learning_starts: int = 1_000
+    """Random steps before the first update."""
+    gamma: float = 0.98
+    """Discount."""
+    tau: float = 0.005
+    """Share of the critics that goes into their targets at each update."""
+    n_steps: int = 1
+    """Rewards summed before the bootstrap."""
+    net_arch: tuple[int, ...] = field(default=(128, 128))
+    """Hidden layers of actor and critics."""
+    layer_norm: bool = False
+    """LayerNorm in the critics."""
+    simba: bool = False
+    """SimBa residual blocks in actor and critics."""
+    normalize: bool = False
+    """Normalise observations by their running mean and deviation."""
+    cost: str | None = None
+    """Cost to add to a plain Gymnasium environment: effort (mean size of the action)."""
+    eval_every: int = 10_000
+    """Environment steps between evaluations."""
+    eval_episodes: int = 8
+    """Episodes per evaluation, on seeds of their own."""
+    save_every: int = 10_000
+    """Environment steps between checkpoints; the last two are kept."""
+    seed: int = 0
+    """Seed of the networks, the environments and the exploration."""
+    size: str = "small"
+    """Size of a simenv task: small or full."""
+    device: str = "cpu"
+    """cpu, cuda:0 or auto."""
+    out: Path | None = None
+    """Run folder; default runs/<task>-<algorithm>-<seed>."""
+    progress_bar: bool = True
+    """Show progress."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, steps=1, num_envs=1, gradient_steps=-1, batch_size=1, buffer_size=1)
+        check_bounds(self, learning_starts=0, eval_every=1, eval_episodes=1, save_every=1, seed=0)
+        if self.gradient_steps == 0:
+            raise ConfigurationError("gradient_steps = 0 learns nothing; use at least 1, or -1")
+
+    def agent_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the agent's class."""
+        mine = {f.name: getattr(self, f.name) for f in fields(self)}
+        policy = {name: mine.pop(name) for name in self.POLICY}
+        policy["net_arch"] = list(policy["net_arch"])
+        return {k: v for k, v in mine.items() if k not in self.RUN} | {"policy_kwargs": policy}
+
+
+@dataclass(frozen=True)
+class TrainSAC(Train):
+    """Train soft actor-critic."""
+
+    munchausen: float = 0.0
+    """Weight of the Munchausen bonus, usually 0.9; 0 leaves it out."""
+
+
+def preset(algorithm: str, task_id: str) -> dict[str, Any]:
+    """What presets.toml says of an algorithm and an id; empty where it says nothing."""
+    with PRESETS.open("rb") as stream:
+        found = tomllib.load(stream).get(algorithm, {}).get(task_id, {})
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}

@@ -1,0 +1,229 @@
+"""Training with a run folder: metrics, checkpoints, exact resume, an orderly end on a signal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents import checkpoints
+from agents.algorithms import ALGORITHMS
+from agents.environments import make_vec
+from agents.evaluation import play_episodes
+from agents.interruption import Interruption
+from agents.options import Resume
+from agents.runs import Run
+from agents.train_options import Train
+from simenv.errors import CheckpointError, RunError
+
+EVALUATION_SEED = 1_000_000
+"""First seed of the evaluation episodes, far from those of training."""
+
+
+def train(algorithm: str, options: Train) -> Run:
+    """Train, writing metrics and checkpoints as it goes; returns the finished run.
+
+    Raises:
+        UnknownTaskError: no such id; nothing is written.
+        RunError: the run folder holds a run already.
+        KeyboardInterrupt: after an interrupt or SIGTERM, once the step is finished and saved.
+    """
+    agent = build(algorithm, options)
+    run = Run.create(algorithm, options, options.seed)
+    return _learn(run, agent, options, Trainer(run, agent, options))
+
+
+def resume(options: Resume) -> Run:
+    """Go on with a run as if it had never stopped, bit by bit on the CPU.
+
+    Raises:
+        RunError: no run, or one of another kind.
+        CheckpointError: the newest checkpoint is damaged (the message offers the one before it) or
+            belongs to another agent or environment.
+    """
+    run = Run(options.run)
+    saved = restore_options(run)
+    steps = saved.steps if options.steps is None else options.steps
+    settings = replace(saved, steps=steps, progress_bar=options.progress_bar)
+    agent = build(run.config["command"], settings)
+    trainer = Trainer(run, agent, settings)
+    state = agent.load_checkpoint(chosen_checkpoint(run, options.checkpoint))
+    trainer.set_state(state["trainer"])
+    run.forget_metrics_after(agent.num_timesteps)
+    return _learn(run, agent, settings, trainer)
+
+
+def build(algorithm: str, options: Train) -> Any:
+    """The untrained agent that the options describe."""
+    env = make_environment(options, options.num_envs)
+    goals = isinstance(env.observation_space, spaces.Dict)
+    policy = "MultiInputPolicy" if goals else "MlpPolicy"
+    return ALGORITHMS[algorithm].load()(policy, env, **options.agent_arguments())
+
+
+def make_environment(options: Train, num_envs: int) -> VecEnv:
+    """Environments of a run."""
+    return make_vec(
+        options.id, num_envs, cost=options.cost, size=options.size, device=options.device
+    )
+
+
+def load_agent(run: Run, device: str | None = None) -> Any:
+    """The agent of a run's last checkpoint, to predict with.
+
+    Raises:
+        RunError: the run is not one of `simenv train`.
+        CheckpointError: no checkpoint, or a damaged one.
+    """
+    algorithm = _algorithm(run)
+    folder = chosen_checkpoint(run)
+    return algorithm.load().load(folder, device=device or run.config["device"])
+
+
+def restore_options(run: Run) -> Train:
+    """The options that a run was started with."""
+    kind, config = _algorithm(run).options, run.config
+    known = {f.name for f in fields(kind)}
+    given = {k: v for k, v in config.items() if k in known}
+    given |= {k: tuple(v) for k, v in given.items() if isinstance(v, list)}
+    return kind(**given | {"out": Path(config["out"]) if config.get("out") else None})
+
+
+def chosen_checkpoint(run: Run, name: str | None = None) -> Path:
+    """A run's checkpoint of that name, or its newest.
+
+    Raises:
+        CheckpointError: there is none, or the newest is damaged; the message offers a whole one.
+    """
+    found = run.checkpoints()
+    if name is not None:
+        return run.path / "checkpoints" / name
+    if not found:
+        raise CheckpointError(f"{run.path} has no checkpoint yet; start it again")
+    if not checkpoints.whole(found[-1]):
+        intact = [folder.name for folder in found[:-1] if checkpoints.whole(folder)]
+        offer = (
+            f"go on from the one before: --checkpoint {intact[-1]}" if intact else "none is whole"
+        )
+        raise CheckpointError(f"checkpoint {found[-1]} is damaged; {offer}")
+    return found[-1]
+
+
+def _algorithm(run: Run) -> Any:
+    command = run.config["command"]
+    if command not in ALGORITHMS:
+        raise RunError(f"{run.path} was made by {command!r}, not by 'simenv train'")
+    return ALGORITHMS[command]
+
+
+def _learn(run: Run, agent: Any, options: Train, trainer: Trainer) -> Run:
+    left = options.steps - agent.num_timesteps
+    if left <= 0:
+        raise RunError(f"{run.path} is finished at step {agent.num_timesteps}; go on with --steps")
+    agent.tensorboard_log = str(run.path / "tensorboard")
+    with one_thread(), Interruption() as trainer.interruption:
+        agent.learn(
+            left,
+            callback=trainer,
+            progress_bar=options.progress_bar,
+            tb_log_name=run.config["command"],
+            reset_num_timesteps=agent.num_timesteps == 0,
+        )
+    return run
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: small networks gain nothing from more, and the simulator has its own."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+class Trainer(BaseCallback):
+    """Evaluates and saves between two vector steps, when everything hangs together."""
+
+    def __init__(self, run: Run, agent: Any, options: Train) -> None:
+        super().__init__()
+        self.run, self.agent, self.options = run, agent, options
+        self.interruption = Interruption()
+        self._environment = make_environment(options, options.eval_episodes)
+        self._next = {"evaluation": 0, "save": 0}
+        self._seconds, self._began = 0.0, time.perf_counter()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self._due("evaluation", self.options.eval_every):
+            self.evaluate()
+        if self._due("save", self.options.save_every) or self.interruption.signal:
+            self.save()
+        self.interruption.raise_if_caught()
+
+    def _on_training_end(self) -> None:
+        self.evaluate()
+        # What was due here is done: a run that goes on with more steps must not repeat it.
+        self._due("evaluation", self.options.eval_every)
+        self._due("save", self.options.save_every)
+        self.save()
+
+    def _due(self, what: str, every: int) -> bool:
+        if self.num_timesteps < self._next[what]:
+            return False
+        self._next[what] += every * (1 + (self.num_timesteps - self._next[what]) // every)
+        return True
+
+    def evaluate(self) -> None:
+        """Score the present policy, deterministic where it can be, and log the row."""
+        score = play_episodes(self._environment, self._act, EVALUATION_SEED)
+        row = score.row(getattr(self.options, "cost_limit", None))
+        for key, value in row.items():
+            self.logger.record(f"eval/{key}", value)
+        self.run.write_metrics(
+            [{"step": self.num_timesteps, "seconds": self.seconds} | self._progress() | row]
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint and remove the oldest beyond two."""
+        folder = self.run.path / "checkpoints" / f"step-{self.num_timesteps:010d}"
+        self.agent.save_checkpoint(folder, trainer=self.get_state())
+        self.run.prune_checkpoints(keep=2)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training, over all resumes [s]."""
+        return self._seconds + time.perf_counter() - self._began
+
+    def get_state(self) -> dict[str, Any]:
+        """When the next evaluation and checkpoint are due, and the time so far."""
+        return {"next": dict(self._next), "seconds": self.seconds}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `get_state` gave."""
+        self._next, self._seconds = dict(state["next"]), state["seconds"]
+
+    def _act(self, observations: Any) -> np.ndarray:
+        actions, _ = self.agent.predict(observations, deterministic=True)
+        return actions
+
+    def _progress(self) -> dict[str, float]:
+        """What the training itself has seen."""
+        env, finished = self.agent.env, [e["r"] for e in self.agent.ep_info_buffer]
+        row = {
+            "episodes": float(env.episodes),
+            "train_return_mean": float(np.mean(finished)) if finished else float("nan"),
+        }
+        return row | ({"train_cost": env.total_cost} if env.has_costs else {})
