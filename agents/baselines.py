@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from agents.controllers import load_player, random_controller
-from agents.evaluation import Score
+from agents.evaluation import StateController, play_states
 from simenv.envs.functional import Functional
 from simenv.errors import ConfigurationError, RunError
 from simenv.listing import SCORES, load_scores
@@ -39,11 +39,6 @@ class Baseline:
     actions: np.ndarray
     returns: np.ndarray
     success: np.ndarray
-
-    @property
-    def score(self) -> Score:
-        """Returns and successes."""
-        return Score(self.returns, self.success)
 
     def save(self, task_id: str) -> Path:
         """Write assets/baselines/<family>.npz, whole or not at all."""
@@ -82,23 +77,10 @@ def load_baseline(task_id: str) -> Baseline:
         ) from error
 
 
-@torch.no_grad()
-def play_out(functional: Functional, controller: Any) -> Baseline:
+def play_out(functional: Functional, controller: StateController) -> Baseline:
     """Run a controller of states, (state, t) -> action (N, A), on the seeds 0 to N - 1."""
-    state, actions, rewards = functional.initial(0), [], []
-    success = torch.zeros(state.num_envs, dtype=torch.bool, device=state.x.device)
-    alive = ~success
-    for t in range(functional.task.horizon):
-        action = controller(state, t).clamp(-1.0, 1.0)
-        after = functional.transition(state, action)
-        actions.append(action)
-        reward = functional.reward(state, action, after)
-        rewards.append(torch.where(alive, reward, 0.0))
-        success |= alive & functional.success(after)
-        alive &= ~functional.terminal(after)
-        state = after
-    arrays = torch.stack(actions, dim=1).float(), torch.stack(rewards).sum(dim=0), success
-    return Baseline(*(array.cpu().numpy() for array in arrays))
+    score, actions = play_states(functional, controller, seed=0)
+    return Baseline(actions.float().cpu().numpy(), score.returns, score.success)
 
 
 def by_script(functional: Functional) -> Any:
@@ -153,9 +135,10 @@ def measure(task_id: str, device: str = "cpu") -> dict[str, dict[str, float]]:
     """Scores of random actions and of the saved baseline on the same seeds."""
     functional = Functional(task_id, num_envs=len(SEEDS), device=device)
     baseline = load_baseline(task_id)
+    controllers = {"random": at_random(functional), "baseline": replaying(functional, baseline)}
     return {
-        "random": play_out(functional, at_random(functional)).score.row(),
-        "baseline": play_out(functional, replaying(functional, baseline)).score.row(),
+        name: play_states(functional, controller, seed=0)[0].row()
+        for name, controller in controllers.items()
     }
 
 

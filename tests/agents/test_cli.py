@@ -18,6 +18,7 @@ from agents.runs import Run
 from agents.sac import EVALUATION_SEED
 
 WALKER = "simenv/SoftWalker2D-v0"
+COLUMNS = {"return_mean", "return_std", "success_rate", "length_mean"}
 HORIZON = simenv.TASKS[WALKER].horizon
 STARTS, SEED, WIDTH = 2, 5, 96
 
@@ -92,7 +93,7 @@ def test_evaluate(folder, optimised, capsys):
     report = json.loads((optimised.path / "evaluation.json").read_text())
     assert (report["episodes"], report["seed"]) == (3, 7)
     for name in ("optimise", "random"):
-        assert report[name].keys() == {"return_mean", "return_std", "success_rate"}
+        assert report[name].keys() == COLUMNS
         assert f"{report[name]['return_mean']:.2f}" in table
     functional = simenv.functional(WALKER, num_envs=3)
     score = play(functional, load_controller(optimised, functional), 7)
