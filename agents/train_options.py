@@ -97,7 +97,7 @@ class Train:
         """Keyword arguments of the agent's class."""
         mine = {f.name: getattr(self, f.name) for f in fields(self)}
         policy = {name: mine.pop(name) for name in self.POLICY}
-        policy["net_arch"] = list(policy["net_arch"])
+        policy = {k: list(v) if isinstance(v, tuple) else v for k, v in policy.items() if v}
         return {k: v for k, v in mine.items() if k not in self.RUN} | {"policy_kwargs": policy}
 
 
