@@ -234,6 +234,11 @@ class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load t
 
     # ------------------------------------------------------------------ the rest
 
+    def _store_transition(self, *args: Any, **kwargs: Any) -> None:
+        if isinstance(self.policy, ActorCriticPolicy):
+            self.policy.observe(self._last_obs)
+        super()._store_transition(*args, **kwargs)
+
     def _setup_model(self) -> None:
         super()._setup_model()
         if self.temperature_learning_rate is not None and self.ent_coef_optimizer is not None:
