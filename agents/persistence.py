@@ -202,4 +202,6 @@ class Persistent:
 
 
 def _refuse(path: Any, error: Exception) -> NoReturn:
-    raise CheckpointError(f"checkpoint {path} does not fit this agent: {error}") from error
+    # Torch names every tensor that differs, on a line each; the first one tells.
+    words = " ".join(line.strip() for line in str(error).splitlines()[:2])
+    raise CheckpointError(f"checkpoint {path} does not fit this agent: {words}") from error

@@ -138,7 +138,10 @@ class Run:
     def prune_checkpoints(self, keep: int) -> None:
         """Remove all but the newest checkpoints."""
         for folder in self.checkpoints()[:-keep]:
-            shutil.rmtree(folder)
+            # Out of the way in one step: half removed, it would look like a damaged one.
+            os.replace(folder, folder.with_name(f"{folder.name}.partial"))
+        for leftover in (self.path / "checkpoints").glob("*.partial"):
+            shutil.rmtree(leftover)
 
     def save(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write a checkpoint: to a temporary file first, then in its place."""

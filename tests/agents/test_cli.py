@@ -8,6 +8,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 import torch
+from agents.sac import EVALUATION_SEED
 from PIL import Image
 
 import simenv
@@ -15,7 +16,6 @@ from agents import cli
 from agents.controllers import load_controller
 from agents.evaluation import play
 from agents.runs import Run
-from agents.sac import EVALUATION_SEED
 
 WALKER = "simenv/SoftWalker2D-v0"
 COLUMNS = {"return_mean", "return_std", "success_rate", "length_mean"}

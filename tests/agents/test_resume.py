@@ -11,13 +11,12 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
+import simenv
 from agents import checkpoints
 from agents.algorithms import ALGORITHMS
 from agents.interruption import Interruption, Terminated
@@ -45,13 +44,7 @@ TINY = {
 
 CASES = {
     "sac": {"id": "Pendulum-v1"},
-    "sac-everything": {
-        "id": "Pendulum-v1",
-        "n_steps": 3,
-        "layer_norm": True,
-        "simba": True,
-        "normalize": True,
-    },
+    "sac-layers": {"id": "Pendulum-v1", "n_steps": 3, "layer_norm": True, "normalize": True},
     "sac-native": {"id": "simenv/FingerReach2D-v0"},
 }
 
@@ -114,3 +107,219 @@ def test_resume_equals_the_uninterrupted_run(reference, tmp_path, monkeypatch, a
     run = broken_off(case, tmp_path / "run", at, monkeypatch)
     resume(Resume(run.path, progress_bar=False))
     assert content(run) == content(reference)
+
+
+def test_a_run_is_repeatable(reference, tmp_path):
+    """The same seed gives the same run, so that the comparison above means something."""
+    case = reference.path.parent.name.rstrip("0123456789")
+    assert content(train(*options(case, tmp_path / "run"))) == content(reference)
+    other = train(*options(case, tmp_path / "other", seed=4))
+    assert content(other) != content(reference)
+
+
+def test_more_steps(tmp_path):
+    """A finished run goes on where more steps are asked for; else it says that it is finished."""
+    run = train(*options("sac", tmp_path / "run", steps=100))
+    with pytest.raises(RunError, match=r"finished at step 100; go on with --steps"):
+        resume(Resume(run.path, progress_bar=False))
+    resume(Resume(run.path, steps=140, progress_bar=False))
+    assert run.metrics()["step"] == [0.0, 60.0, 100.0, 120.0, 140.0]
+    assert [folder.name for folder in run.checkpoints()] == ["step-0000000120", "step-0000000140"]
+
+
+def test_a_broken_off_row_is_measured_again(tmp_path, monkeypatch):
+    """A metrics file whose last row was torn, or lies beyond the checkpoint, is put right."""
+    run = broken_off("sac", tmp_path / "run", 130, monkeypatch)
+    with (run.path / "metrics.csv").open("a") as stream:
+        stream.write("120,0.5,7.0")
+    resume(Resume(run.path, progress_bar=False))
+    assert content(run) == content(train(*options("sac", tmp_path / "whole")))
+
+
+def test_the_trained_agent_is_the_last_checkpoint(tmp_path):
+    """What a run leaves to play is its last networks, whatever they scored."""
+    run = train(*options("sac", tmp_path / "run"))
+    found = load_agent(run).policy.state_dict()
+    saved = checkpoints.read(run.checkpoints()[-1])["parameters"]["modules"]["policy"]
+    assert all(torch.equal(found[name], saved[name]) for name in saved)
+    assert run.checkpoints()[-1].name == "step-0000000260"
+
+
+# ------------------------------------------------------------------------------- damage
+
+
+@pytest.fixture
+def copy(reference, tmp_path) -> Run:
+    """A copy of a finished run, to be spoilt; of the first case alone."""
+    if "Pendulum" not in reference.config["id"] or reference.config["n_steps"] > 1:
+        pytest.skip("one case is enough")
+    shutil.copytree(reference.path, tmp_path / "copy")
+    return Run(tmp_path / "copy")
+
+
+def go_on(run: Run, **changes) -> Run:
+    """Resume for a few more steps."""
+    return resume(Resume(run.path, steps=300, progress_bar=False, **changes))
+
+
+def test_a_damaged_checkpoint_offers_the_one_before(copy):
+    """A flipped bit in the newest: refused by name, and the one before it works when asked for."""
+    first, last = copy.checkpoints()
+    file = last / "replay.safetensors"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(
+        CheckpointError, match=rf"{last.name} is damaged.*--checkpoint {first.name}"
+    ):
+        go_on(copy)
+    assert go_on(copy, checkpoint=first.name).metrics()["step"][-1] == 300.0
+
+
+def test_nothing_whole_is_left(copy):
+    """Both damaged: said so. None there: said so."""
+    for folder in copy.checkpoints():
+        (folder / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match="none is whole"):
+        go_on(copy)
+    for folder in copy.checkpoints():
+        shutil.rmtree(folder)
+    with pytest.raises(CheckpointError, match="no checkpoint yet"):
+        go_on(copy)
+
+
+def test_a_checkpoint_of_another_environment(copy):
+    """A run whose config names another environment is refused with the difference of spaces."""
+    copy.write_json("config.json", {**copy.config, "id": "simenv/SoftWalker2D-v0"})
+    with pytest.raises(CheckpointError, match=r"another environment.*\(3,\).*here.*\(30,\)"):
+        go_on(copy)
+
+
+def test_a_checkpoint_of_another_shape(copy):
+    """Networks of other sizes are refused by name, not half loaded."""
+    copy.write_json("config.json", {**copy.config, "net_arch": [8]})
+    with pytest.raises(CheckpointError, match=r"does not fit this agent.*size mismatch"):
+        go_on(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"command": "optimise"}, "not by 'simenv train'"),
+        ({"id": "os:system"}, "unknown task id 'os:system'"),
+        ({"cost": "os.system"}, "cost 'os.system' is not one of"),
+    ],
+)
+def test_a_malicious_config_names_nothing_to_execute(copy, change, words):
+    """A config can name registered ids and costs only, never code."""
+    copy.write_json("config.json", {**copy.config, **change})
+    with pytest.raises(Exception, match=words) as caught:
+        go_on(copy)
+    assert isinstance(caught.value, simenv.errors.SimenvError)
+
+
+# ------------------------------------------------------------------------------- signals
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_a_signal_finishes_the_step_and_saves(reference, tmp_path, monkeypatch, number, raised):
+    """A signal in the middle of a step ends the run behind it, saved; it goes on from there."""
+    case = reference.path.parent.name.rstrip("0123456789")
+    step = Trainer._on_step
+
+    def signalled(trainer):
+        if trainer.num_timesteps == 134:
+            os.kill(os.getpid(), number)
+        return step(trainer)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_on_step", signalled)
+        with pytest.raises(raised) as caught:
+            train(*options(case, tmp_path / "run"))
+    assert caught.type is raised
+    assert signal.getsignal(number) is before
+    run = Run(tmp_path / "run")
+    assert run.checkpoints()[-1].name == "step-0000000134"
+    resume(Resume(run.path, progress_bar=False))
+    assert content(run) == content(reference)
+
+
+def test_a_second_signal_is_not_waited_for():
+    """Whoever insists is obeyed at once."""
+    with Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.signal == signal.SIGINT
+        with pytest.raises(Terminated):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+# ------------------------------------------------------------------------------- kill -9
+
+LINE = (
+    "train sac Pendulum-v1 --steps 260 --num-envs 2 --gradient-steps 1 --batch-size 16 "
+    "--learning-starts 60 --buffer-size 150 --net-arch 16 --eval-every 60 --eval-episodes 1 "
+    "--save-every 8 --seed 3 --no-progress-bar --tau 0.005 --gamma 0.98"
+)
+
+
+def simenv_process(*words: object) -> subprocess.Popen[bytes]:
+    """`simenv …` in a process of its own."""
+    line = [sys.executable, "-m", "agents.cli", *map(str, words)]
+    return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def kill_once(out: Path, delay: float) -> bool:
+    """Start or go on, and kill after `delay` seconds of training; whether it was still running."""
+    begun = out.joinpath("metrics.csv").is_file()
+    process = simenv_process(
+        *(
+            ("train", "--resume", out, "--no-progress-bar")
+            if begun
+            else (*LINE.split(), "--out", out)
+        )
+    )
+    before = sum(1 for _ in out.rglob("*"))
+    while process.poll() is None and sum(1 for _ in out.rglob("*")) == before:
+        time.sleep(0.005)
+    try:
+        process.wait(delay)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return True
+    assert process.returncode == 0
+    return False
+
+
+def survives(kills: int, tmp_path: Path, seed: int) -> None:
+    """Kill one run so many times at random moments, then let it end and compare."""
+    whole, out, rng = tmp_path / "whole", tmp_path / "run", random.Random(seed)
+    process = simenv_process(*LINE.split(), "--out", whole)
+    assert process.wait() == 0
+    killed = 0
+    while killed < kills:
+        running = kill_once(out, rng.uniform(0.0, 1.0))
+        killed += running
+        for folder in Run(out).checkpoints():
+            assert checkpoints.whole(folder), f"{folder} is torn"
+        if not running:
+            assert content(Run(out)) == content(Run(whole))
+            shutil.rmtree(out)
+    if out.exists():
+        process = simenv_process("train", "--resume", out, "--no-progress-bar")
+        assert process.wait() == 0
+        assert content(Run(out)) == content(Run(whole))
+
+
+def test_killed_twice(tmp_path):
+    """kill -9 at random moments: no torn file, and the end equals the uninterrupted run's."""
+    survives(2, tmp_path, seed=0)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times(tmp_path):
+    """The same, twenty times over."""
+    survives(20, tmp_path, seed=1)
