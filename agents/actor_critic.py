@@ -9,15 +9,18 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import SAC
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import RolloutReturn
 from stable_baselines3.common.utils import polyak_update
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from agents.collection import collect
 from agents.environments import as_vec_env
 from agents.networks import ActorCriticPolicy, MultiInputPolicy
 from agents.persistence import Persistent
 from agents.replay import Batch, TensorReplayBuffer
+from agents.vector import GymnasiumVecEnv
 from simenv.errors import ConfigurationError
 
 MUNCHAUSEN_TEMPERATURE, MUNCHAUSEN_FLOOR = 0.03, -1.0
@@ -238,6 +241,13 @@ class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load t
         if isinstance(self.policy, ActorCriticPolicy):
             self.policy.observe(self._last_obs)
         super()._store_transition(*args, **kwargs)
+
+    def collect_rollouts(self, env: Any, *args: Any, **options: Any) -> RolloutReturn:
+        """Fill the replay, in tensors where the environments are Gymnasium's own vectors."""
+        tensors = isinstance(options.get("replay_buffer"), TensorReplayBuffer)
+        if tensors and isinstance(env, GymnasiumVecEnv):
+            return collect(self, env, *args, **options)
+        return super().collect_rollouts(env, *args, **options)
 
     def _setup_model(self) -> None:
         super()._setup_model()

@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
 
 import simenv  # noqa: F401  (registers the ids)
 from agents.runs import require_id
+from agents.vector import GymnasiumVecEnv
 from simenv.envs.wrappers import COSTS, WithCost
 from simenv.errors import ConfigurationError
 from simenv.registry import TASKS
@@ -52,8 +53,10 @@ def as_vec_env(env: Any, *, num_envs: int = 1, **options: Any) -> VecEnv:
     """Whatever one may learn in as a `VecEnv` that counts episodes: ids, environments, vectors."""
     if isinstance(env, str):
         return make_vec(env, num_envs, **options)
+    if isinstance(env, gymnasium.vector.VectorEnv):
+        return GymnasiumVecEnv(env, options.get("device", "cpu"))
     if isinstance(env, VecEnv):
-        return env if isinstance(env, EpisodeMonitor) else EpisodeMonitor(env)
+        return env if isinstance(env, EpisodeMonitor | GymnasiumVecEnv) else EpisodeMonitor(env)
     return EpisodeMonitor(DummyVecEnv([lambda: Remember(env)]))
 
 

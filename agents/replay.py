@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from stable_baselines3.common.buffers import BaseBuffer
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
-from simenv.errors import ConfigurationError
+from simenv.errors import ConfigurationError, expect_shape, require_count
 
 
 class Batch(NamedTuple):
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
         dones: (B, 1), one where the episode ended by its own rules, not by a time limit.
         rewards: (B, 1), summed over the n steps with their discounts.
         discounts: (B, 1), γ to the number of steps summed; None for n = 1.
-        costs: (B, 1) of the first step; None where none are kept.
+        costs: (B, 1), summed as the rewards are; None where none are kept.
     """
 
     observations: Tensor
@@ -45,6 +45,9 @@ class TensorReplayBuffer(BaseBuffer):
     generator, so that the same seed gives the same batches. `add` takes what Stable-Baselines3
     gives; `add_batch` takes tensors, without a detour through numpy.
 
+    A sum over n steps stops at the end of an episode and at the newest row, whatever lies behind
+    that in the ring; `discounts` then says how many steps it has.
+
     Args:
         buffer_size: transitions kept, over all environments.
         observation_space: a Box.
@@ -52,9 +55,13 @@ class TensorReplayBuffer(BaseBuffer):
         device: where the tensors live.
         n_envs: N.
         optimize_memory_usage: not offered; there for the interface.
-        n_steps: rewards summed per sample; the sum stops at the end of an episode.
+        n_steps: rewards summed per sample.
         gamma: discount of that sum.
         with_costs: keep `info["cost"]`.
+
+    Attributes:
+        store: the ring's tensors by name, each (rows, N, …).
+        valid: (rows, N), where a transition is kept; on the host, where samples are drawn.
 
     Raises:
         ConfigurationError: an observation space that is no Box, or a count below one.
@@ -80,15 +87,17 @@ class TensorReplayBuffer(BaseBuffer):
             )
         if optimize_memory_usage:
             raise ConfigurationError("optimize_memory_usage is not offered; leave it at False")
+        for name, count in (("buffer_size", buffer_size), ("n_envs", n_envs), ("n_steps", n_steps)):
+            require_count(name, count)
         super().__init__(buffer_size, observation_space, action_space, device, n_envs)
         self.buffer_size = max(buffer_size // n_envs, 1)
         self.n_steps, self.gamma, self.with_costs = n_steps, gamma, with_costs
         self.store = self._empty(observation_space)
-        self._gaps = False
+        self.valid = np.zeros((self.buffer_size, n_envs), dtype=bool)
 
     def _empty(self, space: spaces.Box) -> dict[str, Tensor]:
         shape = (self.buffer_size, self.n_envs)
-        kept = torch.uint8 if space.dtype == np.uint8 else torch.float32
+        kept = kept_dtype(space)
         kinds: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
             "observations": ((*shape, *space.shape), kept),
             "next_observations": ((*shape, *space.shape), kept),
@@ -96,7 +105,6 @@ class TensorReplayBuffer(BaseBuffer):
             "rewards": (shape, torch.float32),
             "terminated": (shape, torch.float32),
             "ended": (shape, torch.bool),
-            "valid": (shape, torch.bool),
         }
         if self.with_costs:
             kinds["costs"] = (shape, torch.float32)
@@ -132,66 +140,91 @@ class TensorReplayBuffer(BaseBuffer):
             row["costs"] = [_cost(info) for info in infos]
         self.add_batch({name: torch.as_tensor(np.asarray(v)) for name, v in row.items()})
 
-    def add_batch(self, row: Mapping[str, Tensor]) -> None:
-        """Keep one step of every environment, by the names of `store`, each (N, …).
+    def add_batch(self, row: Mapping[str, Any]) -> None:
+        """Keep one step of every environment, by the names of `store` and "valid", each (N, …).
 
-        Rows where `valid` is False (the action of an environment that was resetting) take their
+        Rows where `valid` is False (the action of an environment that was restarting) take their
         place in the ring and are never sampled.
+
+        Raises:
+            ConfigurationError: costs are kept, but the row has none.
         """
+        if self.with_costs and "costs" not in row:
+            raise ConfigurationError(NO_COST)
         for name, kept in self.store.items():
-            kept[self.pos] = row[name].to(kept)
-        self._gaps |= not bool(row["valid"].all())
+            kept[self.pos] = torch.as_tensor(row[name]).to(kept)
+        self.valid[self.pos] = torch.as_tensor(row["valid"]).cpu().numpy()
         self.pos += 1
         if self.pos == self.buffer_size:
             self.full, self.pos = True, 0
 
+    def reset(self) -> None:
+        """Forget everything."""
+        super().reset()
+        self.valid[:] = False
+
     # ------------------------------------------------------------------ out
+
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> Batch:
+        """Transitions drawn evenly, with replacement.
+
+        Raises:
+            ConfigurationError: there are none yet.
+        """
+        if self.size() == 0:
+            raise ConfigurationError(EMPTY)
+        return cast(Batch, super().sample(batch_size, env))
 
     def _get_samples(  # type: ignore[override]  # a Batch has one field more
         self, batch_inds: np.ndarray, env: VecNormalize | None = None
     ) -> Batch:
-        columns = np.random.randint(0, high=self.n_envs, size=(len(batch_inds),))
-        rows, cols = torch.as_tensor(batch_inds), torch.as_tensor(columns)
-        rows, cols = self._avoid_gaps(rows.to(self.device), cols.to(self.device))
-        last, rewards, discounts = self._sum(rows, cols, env)
+        drawn = np.stack([batch_inds, np.random.randint(0, self.n_envs, len(batch_inds))])
+        rows, cols = torch.as_tensor(self._avoid_gaps(drawn), device=self.device)
+        steps, count = self._window(rows, cols)
+        last = (rows + count - 1) % self.buffer_size
+        summed = self.n_steps > 1
         return Batch(
             observations=self._seen("observations", rows, cols, env),
             actions=self.store["actions"][rows, cols],
             next_observations=self._seen("next_observations", last, cols, env),
             dones=self.store["terminated"][last, cols, None],
-            rewards=rewards,
-            discounts=discounts,
-            costs=self.store["costs"][rows, cols, None] if self.with_costs else None,
+            rewards=self._sum(
+                self._scaled(self.store["rewards"][steps, cols[:, None]], env), count
+            ),
+            discounts=torch.pow(self.gamma, count.float())[:, None] if summed else None,
+            costs=self._sum(self.store["costs"][steps, cols[:, None]], count)
+            if self.with_costs
+            else None,
         )
 
-    def _avoid_gaps(self, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw again, among the same rows, wherever no transition is kept."""
-        while self._gaps and bool((bad := ~self.store["valid"][rows, cols]).any()):
-            count = int(bad.sum())
-            drawn = (
-                np.random.randint(0, self.size(), count),
-                np.random.randint(0, self.n_envs, count),
-            )
-            rows[bad], cols[bad] = (torch.as_tensor(d).to(rows) for d in drawn)
-        return rows, cols
+    def _avoid_gaps(self, drawn: np.ndarray) -> np.ndarray:
+        """Draw (row, environment) again, evenly, wherever no transition is kept; (2, B)."""
+        while len(gaps := np.flatnonzero(~self.valid[drawn[0], drawn[1]])):
+            if not self.valid.any():
+                raise ConfigurationError(EMPTY)
+            drawn[0, gaps] = np.random.randint(0, self.size(), len(gaps))
+            drawn[1, gaps] = np.random.randint(0, self.n_envs, len(gaps))
+        return drawn
 
-    def _sum(
-        self, rows: Tensor, cols: Tensor, env: VecNormalize | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Row of the last of up to n steps, their discounted rewards and γ to their number."""
+    def _window(self, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows (B, n) from each sample on, and how many of them (B,) belong to its sum."""
         if self.n_steps == 1:
-            return rows, self._scaled(self.store["rewards"][rows, cols, None], env), None
-        steps = torch.arange(self.n_steps, device=rows.device)
+            return rows[:, None], torch.ones_like(rows)
+        steps = torch.arange(self.n_steps, device=self.device)
         ahead = (rows[:, None] + steps) % self.buffer_size
         # The newest step has no successor yet, whatever lies behind it in the ring.
         newest = (self.pos - 1) % self.buffer_size
         ends = self.store["ended"][ahead, cols[:, None]] | (ahead == newest)
-        count = torch.where(ends.any(dim=1), ends.int().argmax(dim=1), self.n_steps - 1)
-        weights = self.gamma**steps * (steps <= count[:, None])
-        rewards = self._scaled(self.store["rewards"][ahead, cols[:, None]], env)
-        discounts = (self.gamma ** (count + 1)).to(rewards)[:, None]
-        last = (rows + count) % self.buffer_size
-        return last, (rewards * weights).sum(dim=1, keepdim=True), discounts
+        ends[:, -1] = True
+        return ahead, ends.int().argmax(dim=1) + 1
+
+    def _sum(self, values: Tensor, count: Tensor) -> Tensor:
+        """Discounted sums (B, 1) of the first `count` of n values (B, n)."""
+        if self.n_steps == 1:
+            return values
+        steps = torch.arange(self.n_steps, device=self.device)
+        weights = torch.pow(self.gamma, steps.float()) * (steps < count[:, None])
+        return (values * weights).sum(dim=1, keepdim=True)
 
     def _seen(self, name: str, rows: Tensor, cols: Tensor, env: VecNormalize | None) -> Tensor:
         seen = self.store[name][rows, cols]
@@ -207,21 +240,46 @@ class TensorReplayBuffer(BaseBuffer):
     # ------------------------------------------------------------------ state
 
     def get_state(self) -> dict[str, Any]:
-        """Everything needed to go on from here; only the filled part of the ring."""
-        filled = {name: kept[: self.size()] for name, kept in self.store.items()}
-        return {"store": filled, "pos": self.pos, "full": self.full, "gaps": self._gaps}
+        """Everything needed to go on from here: copies of the filled part of the ring."""
+        filled = {name: kept[: self.size()].clone() for name, kept in self.store.items()}
+        valid = self.valid[: self.size()].copy()
+        return {"store": filled, "valid": valid, "pos": self.pos, "full": self.full}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `get_state` gave."""
-        self.pos, self.full, self._gaps = state["pos"], state["full"], state["gaps"]
+        """Go on from what `get_state` gave.
+
+        Raises:
+            ConfigurationError: it kept other things, costs for instance.
+            ShapeError: it belongs to another size, number of environments or kind of space.
+        """
+        saved, size = state["store"], self.buffer_size if state["full"] else state["pos"]
+        if saved.keys() != self.store.keys():
+            raise ConfigurationError(
+                f"the saved replay holds {sorted(saved)}, this one {sorted(self.store)}; make it "
+                "with the same with_costs"
+            )
         for name, kept in self.store.items():
-            kept[: self.size()] = torch.as_tensor(state["store"][name]).to(kept)
+            expect_shape(f"saved {name}", saved[name].shape, (size, *kept.shape[1:]))
+        self.pos, self.full = int(state["pos"]), bool(state["full"])
+        for name, kept in self.store.items():
+            kept[:size] = torch.as_tensor(saved[name]).to(kept)
+        self.valid[:] = False
+        self.valid[:size] = np.asarray(state["valid"])
+
+
+def kept_dtype(space: spaces.Box) -> torch.dtype:
+    """What observations are kept as: bytes of pictures, float32 of all else."""
+    return torch.uint8 if space.dtype == np.uint8 else torch.float32
+
+
+EMPTY = "the replay holds no transition yet; collect some first"
+NO_COST = (
+    "the environment gives no info['cost']; take a '-Safe' id, or name a cost "
+    "(agents.environments.make_vec(id, cost='effort'))"
+)
 
 
 def _cost(info: Mapping[str, Any]) -> float:
     if "cost" not in info:
-        raise ConfigurationError(
-            "the environment gives no info['cost']; take a '-Safe' id, or name a cost "
-            "(agents.environments.make_vec(id, cost='effort'))"
-        )
+        raise ConfigurationError(NO_COST)
     return float(info["cost"])
