@@ -1,1 +1,38 @@
-"""Agents that learn in simenv's environments, and the command line."""
+"""Agents that learn in simenv's environments, and the command line.
+
+>>> from agents import CAL
+>>> model = CAL("MlpPolicy", "simenv/SoftWalker2D-Safe-v0", num_envs=16, cost_limit=10.0)
+>>> model.learn(100_000, progress_bar=True).save("run/model")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stable_baselines3 import SAC
+
+    from agents.actor_critic import ActorCritic
+    from agents.cal import CAL
+    from agents.flac import FLAC
+    from agents.saclag import SACLag
+    from agents.sacpid import SACPID
+
+__all__ = ["CAL", "FLAC", "SAC", "SACPID", "ActorCritic", "SACLag"]
+
+_MODULES = {
+    "ActorCritic": "agents.actor_critic",
+    "CAL": "agents.cal",
+    "FLAC": "agents.flac",
+    "SAC": "stable_baselines3",
+    "SACLag": "agents.saclag",
+    "SACPID": "agents.sacpid",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load an agent when it is first asked for, so that the command line starts at once."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'agents' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)

@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from agents.train_options import Train, TrainSAC
+from agents.train_options import Train, TrainCAL, TrainFLAC, TrainSAC, TrainSACLag, TrainSACPID
 
 
 @dataclass(frozen=True)
@@ -31,4 +31,8 @@ class Algorithm:
 
 ALGORITHMS: dict[str, Algorithm] = {
     "sac": Algorithm("agents.actor_critic:ActorCritic", TrainSAC, "soft actor-critic"),
+    "cal": Algorithm("agents.cal:CAL", TrainCAL, "cost budget, conservative augmented Lagrangian"),
+    "saclag": Algorithm("agents.saclag:SACLag", TrainSACLag, "cost budget, Lagrange multiplier"),
+    "sacpid": Algorithm("agents.sacpid:SACPID", TrainSACPID, "cost budget, PID-set multiplier"),
+    "flac": Algorithm("agents.flac:FLAC", TrainFLAC, "an actor that is a flow"),
 }

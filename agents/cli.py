@@ -18,8 +18,7 @@ USAGE = """usage: simenv VERB [options]
 
   list                  tasks, their spaces and what is to be done
   optimise ID           a gait by gradients through the simulator
-  train ALGORITHM ID    an agent: sac (`simenv train --help` lists them)
-  train --resume RUN    go on with a run as if it had never stopped
+  train ALGORITHM ID    an agent (`simenv train --help`); `--resume RUN` goes on with one
   evaluate RUN          score a run against random actions
   record RUN            an episode as GIF and MP4
   baseline [ID…]        action sequences that do each task, with scores

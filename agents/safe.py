@@ -172,12 +172,9 @@ class SafeActorCritic(ActorCritic):
 
     # ------------------------------------------------------------------ state
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Plain numbers that training depends on, beside networks, optimisers and tensors."""
-        return {}
-
-    def set_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `get_extra_state` gave."""
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the constructor, with the limit and horizon that were found."""
+        return {**super().arguments(), "cost_limit": self.cost_limit, "horizon": self.horizon}
 
     # ------------------------------------------------------------------ set-up
 
@@ -219,7 +216,7 @@ class SafeActorCritic(ActorCritic):
         """Transitions over one step, whatever the number of rewards that are summed."""
         buffer = copy.copy(cast(TensorReplayBuffer, self.replay_buffer))
         buffer.n_steps = 1
-        return cast(Batch, buffer.sample(size, env=self._vec_normalize_env))
+        return buffer.sample(size, env=self._vec_normalize_env)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         modules, tensors = super()._get_torch_save_params()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from tyro.conf import Positional
 
 from agents.options import check_bounds
 from simenv.errors import ConfigurationError
+from simenv.registry import TASKS
 
 PRESETS = Path(__file__).with_name("presets.toml")
 
@@ -109,8 +110,100 @@ class TrainSAC(Train):
     """Weight of the Munchausen bonus, usually 0.9; 0 leaves it out."""
 
 
+@dataclass(frozen=True)
+class TrainFLAC(Train):
+    """Train an actor that is a flow, kept near its noise by a price on kinetic energy."""
+
+    POLICY: ClassVar[tuple[str, ...]] = (*Train.POLICY, "flow_steps")
+
+    tau: float = 0.01
+    """Share of the critics that goes into their targets at each update."""
+    flow_steps: int = 1
+    """Midpoint steps from noise to action."""
+    energy_budget: float = 2.5
+    """Kinetic energy per action dimension that the temperature aims at."""
+    policy_delay: int = 2
+    """Critic updates per update of actor and temperature."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bounds(self, flow_steps=1, policy_delay=1)
+
+
+@dataclass(frozen=True)
+class TrainSafe(Train):
+    """What algorithms under a cost budget have in common."""
+
+    cost_limit: float | None = None
+    """Budget of an episode's cost, undiscounted; default: what simenv suggests for the id."""
+    cost_gamma: float | None = None
+    """Discount of the cost critics; default that of the rewards."""
+    cost_critics: int = 4
+    """Members of the ensemble of cost critics."""
+    cost_pessimism: float = 0.5
+    """Standard deviations over the ensemble that are added to its mean."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bounds(self, cost_critics=1, cost_pessimism=0)
+        if self.cost_limit is None and self.id in TASKS:
+            # Frozen, but the run's config must say which limit it was.
+            object.__setattr__(self, "cost_limit", TASKS[self.id].cost_limit)
+
+
+@dataclass(frozen=True)
+class TrainCAL(TrainSafe):
+    """Train under a cost budget by a conservative augmented Lagrangian."""
+
+    penalty: float = 10.0
+    """Weight c of the squared violation [reward per squared cost]; 0: the plain Lagrangian."""
+    dual_learning_rate: float = 3e-4
+    """Step size of the logarithm of the multiplier."""
+    initial_multiplier: float = 0.6931
+    """Multiplier at first."""
+    dual_actions: Literal["buffer", "policy"] = "buffer"
+    """Whose expected cost is held against the budget: the replay's actions or the policy's."""
+
+
+@dataclass(frozen=True)
+class TrainSACLag(TrainSafe):
+    """Train under a cost budget by a multiplier that follows the cost of training episodes."""
+
+    cost_pessimism: float = 0.0
+    """Standard deviations over the ensemble that are added to its mean."""
+    cost_window: int = 10
+    """Finished episodes whose mean cost the multiplier follows."""
+    dual_learning_rate: float = 1e-4
+    """Step size of the multiplier (Adam): about its change per update."""
+    initial_multiplier: float = 0.001
+    """Multiplier at first."""
+
+
+@dataclass(frozen=True)
+class TrainSACPID(TrainSafe):
+    """Train under a cost budget by a PID-controlled multiplier."""
+
+    cost_pessimism: float = 0.0
+    """Standard deviations over the ensemble that are added to its mean."""
+    cost_window: int = 10
+    """Finished episodes whose mean cost is one measurement."""
+    proportional_gain: float = 0.1
+    """Multiplier per unit of an episode's cost above the limit."""
+    integral_gain: float = 0.01
+    """What every measurement adds to it, per unit."""
+    derivative_gain: float = 0.01
+    """Multiplier per unit of a rise since the last measurement."""
+    max_multiplier: float = 100.0
+    """Largest multiplier."""
+
+
+def presets() -> dict[str, dict[str, dict[str, Any]]]:
+    """Options by algorithm and id, as presets.toml has them."""
+    with PRESETS.open("rb") as stream:
+        return tomllib.load(stream)
+
+
 def preset(algorithm: str, task_id: str) -> dict[str, Any]:
     """What presets.toml says of an algorithm and an id; empty where it says nothing."""
-    with PRESETS.open("rb") as stream:
-        found = tomllib.load(stream).get(algorithm, {}).get(task_id, {})
+    found = presets().get(algorithm, {}).get(task_id, {})
     return {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from agents.evaluation import evaluate, table
 from agents.optimise import run_optimise
-from agents.options import Evaluate, Optimise, Record, TrainSAC
+from agents.options import Evaluate, Optimise, Record
 from agents.plots import Curve, learning_curves
 from agents.recording import record
 from agents.runs import Run, fresh_folder
-from agents.sac import train
+from agents.train_options import TrainSAC, preset
+from agents.training import train
 from simenv.registry import TASKS
 
 TASK = "simenv/SoftWalker2D-v0"
@@ -30,7 +31,8 @@ def main() -> None:
     print(f"1/4  gait by gradients through the simulator ({TASK})")
     gait = run_optimise(Optimise(id=TASK, out=folder / "optimise"))
     print("2/4  soft actor-critic on the native vector environment")
-    sac = train(TrainSAC(id=TASK, steps=20_000, eval_every=2_000, out=folder / "sac"))
+    budget = {"steps": 20_000, "eval_every": 2_000}
+    sac = train("sac", TrainSAC(TASK, **preset("sac", TASK) | budget, out=folder / "sac"))
     print(f"3/4  {EPISODES} episodes each on fresh seeds, beside random actions")
     scores = score(gait, sac)
     (folder / "table.md").write_text(markdown(scores))

@@ -6,12 +6,12 @@ import math
 from pathlib import Path
 
 import pytest
-import torch
 
 from agents.evaluation import evaluate
 from agents.optimise import run_optimise
-from agents.options import Evaluate, Optimise, TrainSAC
-from agents.sac import train
+from agents.options import Evaluate, Optimise
+from agents.train_options import TrainSAC
+from agents.training import train
 
 pytestmark = pytest.mark.slow
 
@@ -40,12 +40,10 @@ def test_gait_walks_from_other_starts(tmp_path: Path):
 
 def test_soft_actor_critic_beats_chance(tmp_path: Path):
     """After 12,000 steps SAC's mean return lies above random actions' by three standard errors."""
-    threads = torch.get_num_threads()
     options = TrainSAC(
         WALKER, steps=12_000, eval_every=4_000, progress_bar=False, out=tmp_path / "run"
     )
-    run = train(options)
-    torch.set_num_threads(threads)
+    run = train("sac", options)
     rows = evaluate(Evaluate(run.path, episodes=16))
     gain = rows["sac"]["return_mean"] - rows["random"]["return_mean"]
     error = math.hypot(rows["sac"]["return_std"], rows["random"]["return_std"]) / math.sqrt(16)

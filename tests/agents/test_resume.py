@@ -45,7 +45,11 @@ TINY = {
 CASES = {
     "sac": {"id": "Pendulum-v1"},
     "sac-layers": {"id": "Pendulum-v1", "n_steps": 3, "layer_norm": True, "normalize": True},
-    "sac-native": {"id": "simenv/FingerReach2D-v0"},
+    "flac": {"id": "Pendulum-v1", "simba": True},
+    "cal": {"id": "Pendulum-v1", "cost": "effort", "cost_limit": 40.0, "n_steps": 2},
+    "saclag": {"id": "Pendulum-v1", "cost": "effort", "cost_limit": 40.0, "cost_window": 1},
+    "sacpid": {"id": "Pendulum-v1", "cost": "effort", "cost_limit": 40.0, "cost_window": 1},
+    "sac-native": {"id": "simenv/FingerReach2D-Safe-v0"},
 }
 
 
