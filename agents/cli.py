@@ -19,7 +19,8 @@ USAGE = """usage: simenv VERB [options]
   list                  tasks, their spaces and what is to be done
   optimise ID           a gait by gradients through the simulator
   train ALGORITHM ID    an agent (`simenv train --help`); `--resume RUN` goes on with one
-  evaluate RUN          score a run against random actions
+  evaluate RUN…         score runs against random actions
+  plot RUN…             learning curves as a picture
   record RUN            an episode as GIF and MP4
   baseline [ID…]        action sequences that do each task, with scores
   gallery [ID…]         a page, a GIF and a thumbnail per task
@@ -136,9 +137,18 @@ def _evaluate(words: list[str]) -> None:
     from agents.options import Evaluate
 
     options = _parse(Evaluate, "evaluate", words)
-    from agents.evaluation import evaluate, table
+    from agents.evaluation import evaluate
 
-    print(table(evaluate(options)))
+    print(evaluate(options))
+
+
+def _plot(words: list[str]) -> None:
+    from agents.options import Plot
+
+    options = _parse(Plot, "plot", words)
+    from agents.plots import plot
+
+    print(f"wrote {plot(options)}")
 
 
 def _record(words: list[str]) -> None:
@@ -156,7 +166,7 @@ def _baseline(words: list[str]) -> None:
 
     options = _parse(MakeBaseline, "baseline", words)
     from agents import baselines
-    from agents.evaluation import table
+    from agents.report import table
 
     for task_id in options.ids:
         baseline = baselines.make_baseline(task_id, options.run, options.device)
@@ -208,6 +218,7 @@ VERBS: dict[str, Callable[[list[str]], int | None]] = {
     "optimise": _optimise,
     "train": _train,
     "evaluate": _evaluate,
+    "plot": _plot,
     "record": _record,
     "baseline": _baseline,
     "gallery": _gallery,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,8 +13,10 @@ from gymnasium.spaces import Box
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from agents.controllers import load_controller, random_controller
+from agents.controllers import load_controller
+from agents.environments import make_vec
 from agents.options import Evaluate
+from agents.report import RANDOM, Entry, Report, Row
 from agents.runs import Run
 from agents.trajopt.rollout import Controller
 from simenv.envs.functional import Functional
@@ -171,26 +173,85 @@ def by_observation(functional: Functional, controller: Controller) -> StateContr
 # ------------------------------------------------------------------------------- the command
 
 
-def evaluate(options: Evaluate) -> dict[str, dict[str, float]]:
-    """Score a run's controller and random actions on the same seeds; writes evaluation.json."""
-    run = Run(options.run)
+def evaluate(options: Evaluate) -> Report:
+    """Score the last state of every run, and random actions, on the same seeds.
+
+    Writes evaluation.json into every run.
+
+    Raises:
+        RunError: no such run, or one without the checkpoint that is wanted.
+    """
+    runs = [Run(path) for path in dict.fromkeys(options.runs)]
+    configs = [run.config for run in runs]
+    entries: list[Entry] = []
+    randoms: dict[str, Row] = {}
+    for run, config, name in zip(runs, configs, run_names(runs), strict=True):
+        row = _score(run, options).row(config.get("cost_limit")) | _train_cost(run)
+        task = _task(config)
+        if task not in randoms:
+            randoms[task] = _score_random(config, options).row(config.get("cost_limit"))
+        made = {"episodes": options.episodes, "seed": options.seed}
+        rows = {config["command"]: row, RANDOM: randoms[task]}
+        run.write_json("evaluation.json", made | rows)
+        size = config.get("size", "small")
+        entries.append(Entry(name, config["command"], config["id"], size, row))
+    return Report(entries, randoms)
+
+
+def run_names(runs: list[Run]) -> list[str]:
+    """Short names that tell runs apart: their commands, else their folders' names, else paths."""
+    choices = (
+        [run.config["command"] for run in runs],
+        [run.path.name for run in runs],
+        [str(run.path) for run in runs],
+    )
+    return next(c for c in choices if len({*c, RANDOM}) > len(runs) or c is choices[-1])
+
+
+def _task(config: dict[str, Any]) -> str:
+    """What the scores of random actions depend on."""
+    parts = [config.get(key) for key in ("id", "size", "cost", "cost_limit")]
+    return ", ".join(str(part) for part in parts if part is not None)
+
+
+def _device(config: dict[str, Any], options: Evaluate) -> str:
+    return options.device or config.get("device", "cpu")
+
+
+def _environments(config: dict[str, Any], options: Evaluate) -> VecEnv:
+    return make_vec(
+        config["id"],
+        options.episodes,
+        cost=config.get("cost"),
+        size=config.get("size", "small"),
+        device=_device(config, options),
+    )
+
+
+def _score(run: Run, options: Evaluate) -> Score:
+    """Episodes of what a run found."""
     config = run.config
-    functional = run.functional(num_envs=options.episodes, device=options.device)
-    controllers = {
-        config["command"]: load_controller(run, functional),
-        "random": random_controller(functional, options.seed),
-    }
-    rows = {name: play(functional, c, options.seed).row() for name, c in controllers.items()}
-    run.write_json("evaluation.json", {"episodes": options.episodes, "seed": options.seed, **rows})
-    return rows
+    if config["command"] == "optimise":
+        functional = run.functional(num_envs=options.episodes, device=options.device)
+        return play(functional, load_controller(run, functional), options.seed)
+    from agents.training import load_agent
+
+    agent = load_agent(run, _device(config, options))
+
+    def act(observations: Any) -> np.ndarray:
+        actions: np.ndarray = agent.predict(observations, deterministic=True)[0]
+        return actions
+
+    with closing(_environments(config, options)) as env:
+        return play_episodes(env, act, options.seed)
 
 
-def table(rows: dict[str, dict[str, float]]) -> str:
-    """Plain-text table of scores."""
-    lines = [f"{'controller':<12} {'return':>10} {'± std':>8} {'success':>8}"]
-    for name, row in rows.items():
-        lines.append(
-            f"{name:<12} {row['return_mean']:>10.2f} {row['return_std']:>8.2f} "
-            f"{row['success_rate']:>8.0%}"
-        )
-    return "\n".join(lines)
+def _score_random(config: dict[str, Any], options: Evaluate) -> Score:
+    with closing(_environments(config, options)) as env:
+        return play_episodes(env, random_actor(env, options.seed), options.seed)
+
+
+def _train_cost(run: Run) -> dict[str, float]:
+    """Cost of all steps of the training, where it was counted."""
+    costs = run.metrics().get("train_cost") if (run.path / "metrics.csv").is_file() else None
+    return {"train_cost": costs[-1]} if costs else {}

@@ -20,6 +20,11 @@ def check_bounds(options: object, **smallest: int) -> None:
             raise ConfigurationError(f"{name} = {value} must be at least {bound}")
 
 
+def _check_runs(verb: str, runs: tuple[Path, ...]) -> None:
+    if not runs:
+        raise ConfigurationError(f"'simenv {verb}' needs at least one run folder")
+
+
 @dataclass(frozen=True)
 class Optimise:
     """Optimise a gait by gradient descent through the simulator (Adam)."""
@@ -69,10 +74,10 @@ class Resume:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Evaluate a run against random actions on fresh seeds."""
+    """Evaluate runs against random actions on fresh seeds; average over runs of one algorithm."""
 
-    run: Positional[Path]
-    """Run folder."""
+    runs: Positional[tuple[Path, ...]]
+    """Run folders."""
     episodes: int = 16
     """Episodes, one per seed."""
     seed: int = 10_000
@@ -81,7 +86,23 @@ class Evaluate:
     """cpu, cuda:0 or auto; default the run's own."""
 
     def __post_init__(self) -> None:
+        _check_runs("evaluate", self.runs)
         check_bounds(self, episodes=1, seed=0)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draw learning curves of runs, averaged over the runs of one algorithm."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Run folders."""
+    out: Path = Path("curves.png")
+    """Picture to write; its ending says the format (png, svg, pdf)."""
+    metric: str = "return_mean"
+    """Column of metrics.csv that is drawn."""
+
+    def __post_init__(self) -> None:
+        _check_runs("plot", self.runs)
 
 
 @dataclass(frozen=True)

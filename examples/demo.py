@@ -10,11 +10,12 @@ import shutil
 import time
 from pathlib import Path
 
-from agents.evaluation import evaluate, table
+from agents.evaluation import evaluate
 from agents.optimise import run_optimise
 from agents.options import Evaluate, Optimise, Record
 from agents.plots import Curve, learning_curves
 from agents.recording import record
+from agents.report import table
 from agents.runs import Run, fresh_folder
 from agents.train_options import TrainSAC, preset
 from agents.training import train
@@ -47,10 +48,7 @@ def main() -> None:
 
 def score(gait: Run, sac: Run) -> dict[str, dict[str, float]]:
     """Returns and success rates of both runs and of random actions, on the same seeds."""
-    scores = {}
-    for run in (gait, sac):
-        scores |= evaluate(Evaluate(run.path, episodes=EPISODES))
-    return {name: scores[name] for name in ("optimise", "sac", "random")}
+    return evaluate(Evaluate((gait.path, sac.path), episodes=EPISODES)).rows
 
 
 def markdown(scores: dict[str, dict[str, float]]) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gymnasium
@@ -13,7 +17,18 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import simenv
 from agents.environments import EpisodeMonitor, make_vec
-from agents.evaluation import Score, forked_random, play, play_episodes, random_actor
+from agents.evaluation import (
+    Score,
+    evaluate,
+    forked_random,
+    play,
+    play_episodes,
+    random_actor,
+    run_names,
+)
+from agents.options import Evaluate
+from agents.runs import Run
+from simenv.errors import ConfigurationError, RunError
 
 WALKER, SAFE = "simenv/SoftWalker2D-v0", "simenv/SoftWalker2D-Safe-v0"
 SEED = 7
@@ -221,3 +236,116 @@ def test_both_ways_to_play_a_task_agree():
     np.testing.assert_array_equal(stepped.success, played.success)
     assert stepped.lengths.tolist() == [horizon, horizon]
     assert len(set(stepped.returns.tolist())) == num
+
+
+# ------------------------------------------------------------------------------- the command
+
+
+class FakeAgent:
+    """Swings to the sign of the angular velocity, and counts what it is asked."""
+
+    def __init__(self, device: str) -> None:
+        self.device, self.asked = device, 0
+
+    def predict(self, observations, deterministic=False):
+        assert deterministic
+        self.asked += 1
+        return 2.0 * np.sign(observations[:, 2:]).astype(np.float32), None
+
+
+@pytest.fixture
+def loaded(monkeypatch) -> dict[str, FakeAgent]:
+    """Agents by the folder that they were loaded from."""
+    found: dict[str, FakeAgent] = {}
+
+    def load_agent(run, device):
+        return found.setdefault(run.path.name, FakeAgent(device))
+
+    module = ModuleType("agents.training")
+    module.load_agent = load_agent  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "agents.training", module)
+    return found
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Writes the folder of a run on Pendulum."""
+
+    def write(name: str, *, train_cost: float | None = None, **config: Any) -> Path:
+        run = Run(tmp_path / name)
+        run.path.mkdir(parents=True)
+        run.write_json("config.json", {"command": "sac", "id": "Pendulum-v1", **config})
+        if train_cost is not None:
+            run.write_metrics([{"step": s, "train_cost": train_cost * s} for s in (0, 1)])
+        return run.path
+
+    return write
+
+
+def test_evaluate_plays_the_agent_and_random_actions(make, loaded):
+    """Both play the same seeds in environments of their own; the run gets evaluation.json."""
+    path = make("run", device="cpu")
+    found = evaluate(Evaluate((path,), episodes=3, seed=SEED))
+    agent = FakeAgent("cpu")
+    expected = play_episodes(make_vec("Pendulum-v1", 3), lambda o: agent.predict(o, True)[0], SEED)
+    env = make_vec("Pendulum-v1", 3)
+    chance = play_episodes(env, random_actor(env, SEED), SEED)
+    assert found.rows == {"sac": expected.row(), "random": chance.row()}
+    report = json.loads((path / "evaluation.json").read_text())
+    assert report == {"episodes": 3, "seed": SEED, **found.rows}
+    assert loaded["run"].device == "cpu"
+    # Pendulum's episodes have 200 steps.
+    assert loaded["run"].asked == 200
+
+
+def test_evaluate_safe_runs(make, loaded):
+    """A safe run has costs, the violation rate of its own limit, and the cost of its training."""
+    options = {"command": "cal", "cost": "effort"}
+    loose = make("loose", cost_limit=201.0, train_cost=12.0, **options)
+    tight = make("tight", cost_limit=199.0, **options)
+    rows = evaluate(Evaluate((loose, tight), episodes=2)).rows
+    # The agent always pushes with full force: a cost of 1 in each of 200 steps.
+    assert [rows[name]["cost_mean"] for name in ("loose", "tight")] == [200.0, 200.0]
+    assert [rows[name]["violation_rate"] for name in ("loose", "tight")] == [0.0, 1.0]
+    assert rows["loose"]["train_cost"] == 12.0
+    assert "train_cost" not in rows["tight"]
+    assert [name for name in rows if "random" in name] == [
+        "random, Pendulum-v1, effort, 201.0",
+        "random, Pendulum-v1, effort, 199.0",
+    ]
+
+
+def test_evaluate_averages_runs_of_an_algorithm(make, loaded):
+    """Several runs of one algorithm are named by their folders and averaged below."""
+    paths = tuple(make(f"seed{i}") for i in range(3))
+    found = evaluate(Evaluate((*paths, paths[0]), episodes=1))
+    assert list(found.rows) == ["seed0", "seed1", "seed2", "random"]
+    assert "sac, Pendulum-v1" in str(found)
+    assert all((path / "evaluation.json").is_file() for path in paths)
+    # The device is the one asked for, also where the run says another.
+    evaluate(Evaluate((make("other", device="cuda:7"),), episodes=1, device="cpu"))
+    assert loaded["other"].device == "cpu"
+
+
+def test_run_names(make):
+    """The shortest names that tell runs apart, none of them that of random actions."""
+
+    def names(*paths: Path) -> list[str]:
+        return run_names([Run(path) for path in paths])
+
+    sac, flac = make("one/run"), make("two/run", command="flac")
+    assert names(sac, flac) == ["sac", "flac"]
+    again = make("again")
+    assert names(sac, again) == ["run", "again"]
+    assert names(sac, make("three/run")) == [str(sac), str(sac.parents[1] / "three/run")]
+    random = make("random")
+    assert names(again, random) == [str(again), str(random)]
+
+
+def test_missing_runs_are_found_before_anything_is_played(make, loaded):
+    """A wrong folder among several ends the evaluation at once."""
+    with pytest.raises(RunError, match="nowhere is no run folder"):
+        evaluate(Evaluate((make("run"), Path("nowhere"))))
+    assert not loaded
+    with pytest.raises(ConfigurationError, match="at least one run folder"):
+        Evaluate(())

@@ -33,7 +33,7 @@ def test_gait_walks(tmp_path: Path, seed: int):
 def test_gait_walks_from_other_starts(tmp_path: Path):
     """The gait works from starts that it was not optimised on."""
     run = run_optimise(Optimise(WALKER, iterations=30, out=tmp_path / "run"))
-    rows = evaluate(Evaluate(run.path))
+    rows = evaluate(Evaluate((run.path,))).rows
     assert rows["optimise"]["success_rate"] >= 0.75
     assert rows["random"]["success_rate"] == 0.0
 
@@ -44,7 +44,7 @@ def test_soft_actor_critic_beats_chance(tmp_path: Path):
         WALKER, steps=12_000, eval_every=4_000, progress_bar=False, out=tmp_path / "run"
     )
     run = train("sac", options)
-    rows = evaluate(Evaluate(run.path, episodes=16))
+    rows = evaluate(Evaluate((run.path,), episodes=16)).rows
     gain = rows["sac"]["return_mean"] - rows["random"]["return_mean"]
     error = math.hypot(rows["sac"]["return_std"], rows["random"]["return_std"]) / math.sqrt(16)
     assert gain > 3 * error
