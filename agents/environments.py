@@ -122,7 +122,9 @@ class EpisodeMonitor(VecEnvWrapper):
     def reset(self) -> Any:
         """Start every episode."""
         self._sums[:] = 0.0
-        return self.venv.reset()
+        observations = self.venv.reset()
+        self.has_costs |= any("cost" in info for info in self.venv.reset_infos)
+        return observations
 
     def step_wait(self) -> Any:
         """One step of every environment."""

@@ -17,7 +17,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -88,14 +88,15 @@ class Run:
         self._replace(name, json.dumps(content, indent=2) + "\n")
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
-        """Append rows to metrics.csv; the header comes from the first row."""
+        """Append rows to metrics.csv; a new column is "nan" in the rows before it."""
         file = self.path / "metrics.csv"
-        fresh = not file.exists()
-        with file.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-            if fresh:
-                writer.writeheader()
-            writer.writerows(rows)
+        before = self._rows() if file.is_file() else []
+        columns = list(before[0]) if before else []
+        if set(rows[0]) <= set(columns):
+            with file.open("a", newline="") as stream:
+                csv.DictWriter(stream, columns, restval="nan").writerows(rows)
+            return
+        self._write_rows([*before, *rows], [*columns, *(k for k in rows[0] if k not in columns)])
 
     def metrics(self) -> dict[str, list[float]]:
         """Columns of metrics.csv.
@@ -115,9 +116,13 @@ class Run:
         if not file.is_file():
             return
         rows = [row for row in self._rows() if float(row["step"]) <= step]
+        self._write_rows(rows, list(rows[0]) if rows else [])
+
+    def _write_rows(self, rows: Sequence[Mapping[str, Any]], columns: list[str]) -> None:
+        """Write metrics.csv anew."""
         with io.StringIO(newline="") as text:
-            writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
-            if rows:
+            writer = csv.DictWriter(text, columns, restval="nan")
+            if columns:
                 writer.writeheader()
             writer.writerows(rows)
             self._replace("metrics.csv", text.getvalue())

@@ -85,6 +85,29 @@ def test_metrics_round_trip(run):
     assert (run.path / "metrics.csv").read_text().count("iteration") == 1
 
 
+def test_metrics_with_a_new_column(run):
+    """A column that comes later is nan before, and one that stays away is nan from then on."""
+    for row in ({"step": 0.0, "a": 1.0}, {"step": 1.0, "b": 2.0}, {"step": 2.0, "a": 3.0}):
+        run.write_metrics([row])
+    found = run.metrics()
+    assert found["step"] == [0.0, 1.0, 2.0]
+    assert repr(found["a"]) == "[1.0, nan, 3.0]"
+    assert repr(found["b"]) == "[nan, 2.0, nan]"
+
+
+def test_forgetting_metrics(run):
+    """Rows beyond a step are dropped, a torn last one with them; what stays keeps its bits."""
+    for i in range(4):
+        run.write_metrics([{"step": float(i), "return": 1 / (i + 3)}])
+    with (run.path / "metrics.csv").open("a") as stream:
+        stream.write("4.0,0.")
+    assert run.metrics()["step"] == [0.0, 1.0, 2.0, 3.0]
+    run.forget_metrics_after(1)
+    assert run.metrics() == {"step": [0.0, 1.0], "return": [1 / 3, 1 / 4]}
+    run.write_metrics([{"step": 2.0, "return": 0.5}])
+    assert run.metrics()["step"] == [0.0, 1.0, 2.0]
+
+
 def test_no_metrics_yet(run):
     """A run without metrics says so."""
     with pytest.raises(RunError, match=r"no metrics\.csv"):
