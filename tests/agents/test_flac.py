@@ -9,9 +9,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from agents.actor_critic import Proposal
-from agents.flac import FLAC, FlowActor, VelocityField, integrate
+from agents.flac import FLAC, FLACPolicy, FlowActor, VelocityField, integrate
 from agents.networks import ResidualBlock
 from simenv.errors import ConfigurationError
 from tests.agents.tiny import Bandit, regret, vector
@@ -223,6 +224,26 @@ def test_state_round_trip():
     expected, found = first.policy.state_dict(), second.policy.state_dict()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert torch.equal(first.log_ent_coef, second.log_ent_coef)
+
+
+def test_dictionaries_and_files(tmp_path):
+    """A policy for dictionaries acts within bounds, and comes back from its file with its steps."""
+    box = spaces.Box(-1, 1, (2,), np.float32)
+    space = spaces.Dict({"goal": box, "position": box})
+    policy = FLACPolicy(space, box, lambda _: 1e-3, net_arch=[8], flow_steps=3)
+    policy.save(str(tmp_path / "policy.pt"))
+    loaded = FLACPolicy.load(str(tmp_path / "policy.pt"))
+    seen = {"goal": torch.randn(5, 2), "position": torch.randn(5, 2)}
+    found = []
+    for each in (policy, loaded):
+        torch.manual_seed(0)
+        found.append(each(seen))
+    assert found[0].shape == (5, 2)
+    assert (found[0].abs() <= 1).all()
+    assert torch.equal(*found)
+    loaded.actor.flow_steps = 1
+    torch.manual_seed(0)
+    assert not torch.equal(loaded(seen), found[0])
 
 
 def test_flac_solves_a_bandit():
