@@ -132,7 +132,7 @@ class TensorReplayBuffer(BaseBuffer):
             "next_observations": next_obs,
             "actions": np.reshape(action, (self.n_envs, self.action_dim)),
             "rewards": reward,
-            "terminated": np.asarray(done) & ~timeout,
+            "terminated": np.asarray(done, dtype=bool) & ~timeout,
             "ended": done,
             "valid": np.ones(self.n_envs, dtype=bool),
         }

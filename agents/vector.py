@@ -148,8 +148,8 @@ class GymnasiumVecEnv(VecEnv):
             return after
         if "final_obs" not in info:
             raise ConfigurationError(
-                f"{self.envs} ended an episode in SAME_STEP mode without info['final_obs']; use "
-                "autoreset_mode NEXT_STEP or DISABLED"
+                f"{type(self.envs).__name__} ended an episode in SAME_STEP mode "
+                "without info['final_obs']; use autoreset_mode NEXT_STEP or DISABLED"
             )
         rows = np.flatnonzero(ended)
         after = after.clone()
@@ -378,6 +378,6 @@ def _autoreset_mode(envs: VectorEnv[Any, Any, Any]) -> AutoresetMode:
         return AutoresetMode(found)
     except ValueError:
         raise ConfigurationError(
-            f"metadata['autoreset_mode'] = {found!r} of {envs} is not one of "
+            f"metadata['autoreset_mode'] = {found!r} of {type(envs).__name__} is not one of "
             f"{[mode.value for mode in AutoresetMode]}"
         ) from None
