@@ -13,7 +13,8 @@ from stable_baselines3.common.utils import should_collect_more_steps
 from torch import Tensor
 
 from agents.replay import TensorReplayBuffer
-from agents.vector import GymnasiumVecEnv, Transitions
+from agents.transitions import Transitions
+from agents.vector import GymnasiumVecEnv
 from simenv.errors import ConfigurationError
 
 
@@ -100,7 +101,7 @@ def _keep(policy: Any, replay: TensorReplayBuffer, step: Transitions, scaled: Te
         "actions": scaled.flatten(1),
         "rewards": step.rewards,
         "terminated": step.terminated,
-        "ended": step.terminated | step.truncated,
+        "ended": step.ended,
         "valid": step.valid,
     }
     replay.add_batch(row if step.costs is None else {**row, "costs": step.costs})
@@ -122,7 +123,7 @@ def _tell(
     if noise is not None and infos:
         kwargs = {"indices": list(step.finished)} if model.n_envs > 1 else {}
         noise.reset(**kwargs)
-    dones = (step.terminated | step.truncated).cpu().numpy()
+    dones = step.ended.cpu().numpy()
     callback.update_locals({"self": model, "transitions": step, "dones": dones, "infos": infos})
     if callback.on_step() is False:
         return False

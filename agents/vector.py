@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,35 +14,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from agents.replay import kept_dtype
+from agents.transitions import EpisodeSums, Transitions
 from simenv.errors import ConfigurationError
-
-
-class Transitions(NamedTuple):
-    """One step of N environments, on the device.
-
-    Attributes:
-        observations: (N, …) before the step.
-        actions: (N, …) as taken, in the environment's own units.
-        rewards: (N,).
-        terminated: (N,) bool, ended by the task's own rules.
-        truncated: (N,) bool, cut off, by a time limit for instance.
-        next_observations: (N, …) after the step, of the same episode even where it ended.
-        valid: (N,) bool, False where the environment only restarted and ignored its action.
-        costs: (N,) `info["cost"]`, 0 where one gave none; None as long as none ever did.
-        success: (N,) bool, `info["success"]` or `info["is_success"]`; None without either.
-        finished: what Stable-Baselines3 wants to know of every finished episode, by environment.
-    """
-
-    observations: Tensor
-    actions: Tensor
-    rewards: Tensor
-    terminated: Tensor
-    truncated: Tensor
-    next_observations: Tensor
-    valid: Tensor
-    costs: Tensor | None
-    success: Tensor | None
-    finished: dict[int, dict[str, Any]]
 
 
 class GymnasiumVecEnv(VecEnv):
@@ -63,8 +36,6 @@ class GymnasiumVecEnv(VecEnv):
 
     Attributes:
         observations: (N, …) present observations, on the device.
-        episodes: episodes finished so far.
-        has_costs: whether the environment gives costs.
 
     Raises:
         ConfigurationError: spaces that are no Box, or an unknown autoreset mode.
@@ -90,9 +61,7 @@ class GymnasiumVecEnv(VecEnv):
             for bound in (space.low, space.high)
         )
         self.observations = torch.empty(0)
-        self.episodes, self.has_costs = 0, False
-        self._sums = torch.zeros((3, n), dtype=torch.float64, device=self.device)
-        self._total_cost = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.sums = EpisodeSums(n, self.device)
         self._resetting = np.zeros(n, dtype=bool)
         self._torch = False
         self._reset_with: dict[str, Any] = {}
@@ -101,7 +70,17 @@ class GymnasiumVecEnv(VecEnv):
     @property
     def total_cost(self) -> float:
         """Cost of all steps so far."""
-        return float(self._total_cost)
+        return float(self.sums.total_cost)
+
+    @property
+    def episodes(self) -> int:
+        """Episodes finished so far."""
+        return self.sums.episodes
+
+    @property
+    def has_costs(self) -> bool:
+        """Whether the environment gives costs."""
+        return self.sums.has_costs
 
     # ------------------------------------------------------------------ tensors
 
@@ -132,7 +111,7 @@ class GymnasiumVecEnv(VecEnv):
             finished={},
         )
         self.observations = self._restarted(after, ended, given)
-        return step._replace(finished=self._count(step, ended))
+        return step._replace(finished=self.sums.add(step, ended))
 
     def scale(self, actions: Tensor) -> Tensor:
         """From the environment's units to [-1, 1]."""
@@ -175,10 +154,11 @@ class GymnasiumVecEnv(VecEnv):
 
     def _costs(self, info: dict[str, Any], ended: np.ndarray) -> Tensor | None:
         costs = self._number("cost", info, ended)
-        self.has_costs |= costs is not None
-        if costs is None and self.has_costs:
-            costs = torch.zeros(self.num_envs, dtype=torch.float64, device=self.device)
-        return None if costs is None else costs * self._flags(~self._resetting)
+        self.sums.has_costs |= costs is not None
+        if not self.has_costs:
+            return None
+        none = torch.zeros(self.num_envs, dtype=torch.float64, device=self.device)
+        return none if costs is None else torch.where(self._flags(self._resetting), none, costs)
 
     def _success(self, info: dict[str, Any], ended: np.ndarray) -> Tensor | None:
         for name in ("success", "is_success"):
@@ -206,32 +186,6 @@ class GymnasiumVecEnv(VecEnv):
         mask = self._flags(info.get(f"_{name}", np.ones(self.num_envs, dtype=bool)))
         return torch.where(mask, values, torch.zeros_like(values))
 
-    def _count(self, step: Transitions, ended: np.ndarray) -> dict[int, dict[str, Any]]:
-        """Add up the step; what there is to say of episodes that it finished."""
-        costs = torch.zeros_like(self._sums[2]) if step.costs is None else step.costs
-        sums = torch.stack([step.rewards, torch.ones_like(step.rewards), costs]) * step.valid
-        self._sums += sums
-        self._total_cost += sums[2].sum()
-        rows = np.flatnonzero(ended)
-        if len(rows) == 0:
-            return {}
-        self.episodes += len(rows)
-        chosen = torch.as_tensor(rows, device=self.device)
-        totals = self._sums[:, chosen].T.tolist()
-        self._sums[:, chosen] = 0.0
-        late = (step.truncated & ~step.terminated)[chosen].tolist()
-        won = [None] * len(rows) if step.success is None else step.success[chosen].tolist()
-        return {
-            int(i): self._episode(*row) for i, *row in zip(rows, totals, late, won, strict=True)
-        }
-
-    def _episode(self, totals: list[float], late: bool, won: bool | None) -> dict[str, Any]:
-        episode = {"r": totals[0], "l": int(totals[1])}
-        if self.has_costs:
-            episode["c"] = totals[2]
-        about = {"episode": episode, "TimeLimit.truncated": late}
-        return about if won is None else {**about, "is_success": won}
-
     def _seen(self, observations: Any) -> Tensor:
         """On the device, in memory of its own: some environments reuse theirs."""
         dtype = kept_dtype(cast(spaces.Box, self.observation_space))
@@ -251,9 +205,9 @@ class GymnasiumVecEnv(VecEnv):
         observations, info = self.envs.reset(seed=seeds, options=dict(self._reset_with) or None)
         self._torch = torch.is_tensor(observations)
         self.observations = self._seen(observations)
-        self.has_costs |= "cost" in info
+        self.sums.has_costs |= "cost" in info
         self._resetting = np.zeros(self.num_envs, dtype=bool)
-        self._sums[:] = 0.0
+        self.sums.restart()
         self._reset_seeds()
         self._reset_options()
         return self._numpy(self.observations)
@@ -281,7 +235,7 @@ class GymnasiumVecEnv(VecEnv):
         if step.costs is not None:
             for info, cost in zip(infos, step.costs.tolist(), strict=True):
                 info["cost"] = cost
-        dones = (step.terminated | step.truncated).cpu().numpy()
+        dones = step.ended.cpu().numpy()
         return self._numpy(self.observations), step.rewards.cpu().numpy(), dones, infos
 
     def close(self) -> None:
@@ -341,10 +295,7 @@ class GymnasiumVecEnv(VecEnv):
             "resetting": self._resetting.copy(),
             "reset_options": dict(self._reset_with),
             "torch": self._torch,
-            "sums": self._sums.clone(),
-            "total_cost": self.total_cost,
-            "episodes": self.episodes,
-            "has_costs": self.has_costs,
+            "sums": self.sums.get_state(),
             "environments": self.envs.get_state(),
         }
 
@@ -359,9 +310,7 @@ class GymnasiumVecEnv(VecEnv):
         self.observations = self._seen(state["observations"])
         self._resetting = np.array(state["resetting"], dtype=bool)
         self._reset_with, self._torch = dict(state["reset_options"]), state["torch"]
-        self._sums[:] = torch.as_tensor(state["sums"])
-        self._total_cost.fill_(state["total_cost"])
-        self.episodes, self.has_costs = state["episodes"], state["has_costs"]
+        self.sums.set_state(state["sums"])
 
     def _require_state(self) -> None:
         if not (hasattr(self.envs, "get_state") and hasattr(self.envs, "set_state")):

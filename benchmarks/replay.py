@@ -73,11 +73,8 @@ def cases(num_envs: int, n_steps: int, device: str) -> dict[str, tuple[Callable[
     ours = TensorReplayBuffer(SIZE, *spaces_(), device, num_envs, **several)
     given = [row[name] for name in ("observations", "next_observations", "actions", "rewards")]
     given += [row["ended"], row["infos"]]
-    valid = torch.as_tensor(row["valid"])
     tensors = {k: torch.as_tensor(v).to(device) for k, v in row.items() if k != "infos"}
-    for _ in range(SIZE // num_envs if num_envs > 1 else 10_000):
-        theirs.add(*given)
-        ours.add_batch({**tensors, "valid": valid})
+    fill(theirs, ours, row)
     calls = CALLS[num_envs]
     return {
         "add theirs": (lambda: theirs.add(*given), calls),
@@ -86,6 +83,17 @@ def cases(num_envs: int, n_steps: int, device: str) -> dict[str, tuple[Callable[
         "sample theirs": (lambda: theirs.sample(BATCH), DRAWS),
         "sample": (lambda: ours.sample(BATCH), DRAWS),
     }
+
+
+def fill(theirs: Any, ours: TensorReplayBuffer, row: Row) -> None:
+    """The same step in all rows of both: every page of memory is touched."""
+    for name in ("observations", "next_observations", "actions", "rewards"):
+        getattr(theirs, name)[:] = row[name]
+    theirs.dones[:] = theirs.timeouts[:] = row["ended"]
+    for name, kept in ours.store.items():
+        kept[:] = torch.as_tensor(row[name])
+    ours.valid[:] = True
+    theirs.full = ours.full = True
 
 
 def measure(num_envs: int, rounds: int, n_steps: int, device: str) -> str:

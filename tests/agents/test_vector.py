@@ -16,7 +16,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from agents.actor_critic import ActorCritic
 from agents.environments import as_vec_env
 from agents.replay import TensorReplayBuffer
-from agents.vector import GymnasiumVecEnv, Transitions
+from agents.transitions import Transitions
+from agents.vector import GymnasiumVecEnv
 from simenv.envs.vector import VectorEnv
 from simenv.errors import ConfigurationError
 from tests.agents.ladder import HORIZON, MODES, TOP, Ladder, ladders, policy
@@ -115,7 +116,7 @@ def test_restarting_rows_are_not_valid(mode):
     gaps = 0
     for _ in range(EACH):
         step = advance(env)
-        ended = step.terminated | step.truncated
+        ended = step.ended
         expected = before if mode == AutoresetMode.NEXT_STEP else torch.zeros_like(before)
         assert torch.equal(~step.valid, expected)
         assert not (ended & ~step.valid).any()
