@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
 
 import simenv  # noqa: F401  (registers the ids)
 from agents.runs import require_id
+from agents.spaces import same
 from agents.vector import GymnasiumVecEnv
 from simenv.envs.wrappers import COSTS, WithCost
 from simenv.errors import ConfigurationError
@@ -71,26 +72,33 @@ class Remember(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._origin: dict[str, Any] = {}
         self._actions: list[np.ndarray] = []
+        self._seen: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Start an episode, noting what it starts from."""
         generator = None if seed is not None else self._generator().bit_generator.state
         self._origin = {"seed": seed, "options": options, "generator": generator}
         self._actions = []
-        return self.env.reset(seed=seed, options=options)
+        self._seen, info = self.env.reset(seed=seed, options=options)
+        return self._seen, info
 
     def step(self, action: Any) -> Any:
         """Take a step, noting the action."""
         self._actions.append(np.array(action))
-        return self.env.step(action)
+        self._seen, *rest = self.env.step(action)
+        return self._seen, *rest
 
     def get_state(self) -> dict[str, Any]:
-        """What the episode started from, and its actions so far (T, A)."""
-        # Spaces have generators of their own, which a warm-up may draw from.
-        return {"origin": self._origin, "actions": np.array(self._actions)}
+        """What the episode started from, its actions so far (T, A), and where they led."""
+        actions = np.array(self._actions)
+        return {"origin": self._origin, "actions": actions, "observation": self._seen}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Play the episode up to where it was."""
+        """Play the episode up to where it was.
+
+        Raises:
+            ConfigurationError: it led elsewhere: the environment is not deterministic.
+        """
         origin = dict(state["origin"])
         generator = origin.pop("generator")
         if generator is not None:
@@ -98,6 +106,11 @@ class Remember(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.reset(**origin)
         for action in state["actions"]:
             self.step(action)
+        if not same(state["observation"], self._seen):
+            raise ConfigurationError(
+                f"{self.env} played the same actions from the same start and saw something else; "
+                "what is not deterministic cannot be resumed exactly"
+            )
 
     def _generator(self) -> np.random.Generator:
         return self.env.unwrapped.np_random

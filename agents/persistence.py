@@ -14,7 +14,7 @@ import simenv
 from agents import checkpoints
 from agents.environments import as_vec_env
 from agents.randomness import random_state, set_random_state
-from agents.spaces import Spaces, describe_space, same_space, show_space, space_from
+from agents.spaces import Spaces, describe_space, same, show_space, space_from
 from simenv.errors import CheckpointError
 
 COUNTERS = (
@@ -107,7 +107,7 @@ class Persistent:
         """Raise `CheckpointError` unless a saved agent has this one's class and spaces."""
         mine = self.about()
         for what in ("agent", "observation", "action"):
-            if not same_space(about[what], mine[what]):
+            if not same(about[what], mine[what]):
                 owner = "agent" if what == "agent" else "environment"
                 raise CheckpointError(
                     f"checkpoint {path} belongs to another {owner}: "

@@ -64,10 +64,10 @@ def space_from(saved: Mapping[str, Any]) -> spaces.Space[Any]:
     return spaces.Discrete(saved["n"], start=saved["start"])
 
 
-def same_space(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
     """Whether two descriptions are alike, arrays included."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(same_space(one[k], other[k]) for k in one)
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         return np.array_equal(one, other)
     return bool(one == other)
