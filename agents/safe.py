@@ -50,9 +50,12 @@ class CostCritics(nn.Module):
             self.weights.append(weight)
             self.biases.append(torch.zeros(members, 1, after))
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Values (B, E) of inputs (B, I)."""
-        layers = list(zip(self.weights, self.biases, strict=True))
+    def forward(self, inputs: Tensor, frozen: bool = False) -> Tensor:
+        """Values (B, E) of inputs (B, I); `frozen` leaves gradients to the inputs alone."""
+        layers = [
+            (weight.detach(), bias.detach()) if frozen else (weight, bias)
+            for weight, bias in zip(self.weights, self.biases, strict=True)
+        ]
         hidden = inputs.expand(len(layers[0][0]), *inputs.shape)
         for weight, bias in layers[:-1]:
             hidden = F.silu(torch.baddbmm(bias, hidden, weight))
@@ -103,7 +106,8 @@ class SafeActorCritic(ActorCritic):
     ) -> None:
         require_count("cost_critics", cost_critics)
         require_at_least("cost_pessimism", cost_pessimism, 0.0)
-        cost_limit = suggested_limit(env) if cost_limit is None else cost_limit
+        suggestion = suggested_limit(env)
+        cost_limit = suggestion if cost_limit is None else cost_limit
         self.cost_limit, self.cost_gamma, self.horizon = cost_limit, cost_gamma, horizon
         self.cost_critics, self.cost_pessimism = cost_critics, cost_pessimism
         super().__init__(policy, env, **options)
@@ -128,7 +132,9 @@ class SafeActorCritic(ActorCritic):
         after = self.cost_values(self.cost_ensemble_target, batch.next_observations, actions)
         return batch.costs + self._cost_gamma * (1 - batch.dones) * after
 
-    def cost_values(self, critics: CostCritics, observations: Any, actions: Tensor) -> Tensor:
+    def cost_values(
+        self, critics: CostCritics, observations: Any, actions: Tensor, frozen: bool = False
+    ) -> Tensor:
         """Discounted costs (B, E) of actions (B, A) by each member.
 
         Images pass through the encoder of the reward critics, which costs do not train.
@@ -136,11 +142,11 @@ class SafeActorCritic(ActorCritic):
         with torch.no_grad():
             extractor = self.critic.features_extractor
             features = self.critic.extract_features(observations, extractor)
-        return cast(Tensor, critics(torch.cat([features, actions], dim=1)))
+        return cast(Tensor, critics(torch.cat([features, actions], dim=1), frozen))
 
     def cost_bound(self, observations: Any, actions: Tensor) -> Tensor:
-        """Q̂_c (B, 1): mean plus k standard deviations of the members, with gradients."""
-        values = self.cost_values(self.cost_ensemble, observations, actions)
+        """Q̂_c (B, 1): mean plus k standard deviations of the members, differentiable in a."""
+        values = self.cost_values(self.cost_ensemble, observations, actions, frozen=True)
         return values.mean(dim=1, keepdim=True) + self.cost_pessimism * spread(values)
 
     def update_targets(self) -> None:
@@ -210,7 +216,9 @@ class SafeActorCritic(ActorCritic):
         inputs = self.critic.features_extractor.features_dim + get_action_dim(self.action_space)
         self.cost_ensemble = CostCritics(inputs, hidden, self.cost_critics).to(self.device)
         self.cost_ensemble_target = copy.deepcopy(self.cost_ensemble).requires_grad_(False)
-        self.cost_optimizer = Adam(self.cost_ensemble.parameters(), lr=self.lr_schedule(1))
+        self.cost_optimizer = Adam(
+            self.cost_ensemble.parameters(), lr=self.lr_schedule(1), fused=True
+        )
 
     def _single_steps(self, size: int) -> Batch:
         """Transitions over one step, whatever the number of rewards that are summed."""
