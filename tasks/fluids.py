@@ -88,7 +88,8 @@ class FluidTransport(FluidTask):
 
     home: ClassVar[tuple[float, float]] = (0.3, 0.35)
     depth: ClassVar[float] = 0.2
-    goals: ClassVar[tuple[tuple[float, float], ...]] = ((0.7, 0.3), (1.2, 0.7))
+    goal_low: ClassVar[tuple[float, ...]] = (0.7, 0.3)
+    goal_high: ClassVar[tuple[float, ...]] = (1.2, 0.7)
     near: ClassVar[float] = 0.25
     most_spilled: ClassVar[float] = 0.02
 
@@ -133,11 +134,11 @@ class FluidTransport(FluidTask):
 
     def draw_goal(self, rng: np.random.Generator) -> np.ndarray:
         """Evenly from the box of goals."""
-        return rng.uniform(self.goals[0], self.goals[1])
+        return rng.uniform(self.goal_low, self.goal_high)
 
     def middle_goal(self) -> np.ndarray:
         """The middle of that box."""
-        return np.mean(self.goals, axis=0)
+        return np.mean([self.goal_low, self.goal_high], axis=0)
 
     def achieved_goal(self, state: State) -> Tensor:
         """The middle of the cup."""

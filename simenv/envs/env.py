@@ -10,7 +10,7 @@ import torch
 from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
-from simenv.envs.episodes import Episodes, require_finite
+from simenv.envs.episodes import Episodes, GoalSource, require_finite
 from simenv.envs.functional import Functional
 from simenv.envs.observers import each
 from simenv.envs.picture import Painter
@@ -136,6 +136,17 @@ class GoalEnv(Env):
     def compute_reward(self, achieved_goal: Array, desired_goal: Array, info: Any) -> Array:
         """Rewards (...) for goals (..., G)."""
         return compute_reward(self._episodes.functional, achieved_goal, desired_goal)
+
+    def set_goal_source(self, source: GoalSource | None) -> None:
+        """Let `source` choose the goals of the episodes to come; None: the task draws them.
+
+        The source is called with the numbers (n,) of the environments that restart, and gives
+        their goals (n, G). Resets with the option `target` do not ask it.
+
+        Raises:
+            ConfigurationError: the task has no goals.
+        """
+        self._episodes.set_goal_source(source)
 
 
 def compute_reward(functional: Functional, achieved: Array, desired: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from simenv.envs.observers import Observation, each
 from simenv.envs.start import Start
 from simenv.errors import ConfigurationError, InvalidActionError, ShapeError, expect_shape
 from simenv.mpm import State, describe_fault
+
+GoalSource = Callable[[np.ndarray], np.ndarray]
+"""Goals (n, G) for the environments of the given numbers (n,), which are about to restart."""
 
 INVALID_ACTION = "non-finite action (step not taken)"
 
@@ -43,13 +46,19 @@ class Outcome:
 
 
 class Episodes:
-    """Holds the states and random generators of N episodes."""
+    """Holds the states and random generators of N episodes.
+
+    Attributes:
+        goal_source: where goals come from when an episode starts that is to draw one; None: the
+            task draws it. It keeps its own state, which `get_state` leaves out.
+    """
 
     def __init__(self, functional: Functional) -> None:
         self.functional = functional
         n = functional.num_envs
         self.rngs: list[np.random.Generator] = [np.random.default_rng() for _ in range(n)]
         self.start = Start()
+        self.goal_source: GoalSource | None = None
         self.state: State | None = None
         self.action: Tensor | None = None
 
@@ -58,13 +67,30 @@ class Episodes:
         """N."""
         return self.functional.num_envs
 
+    @property
+    def num_goals(self) -> int:
+        """G."""
+        return self.functional.task.num_goals
+
+    def set_goal_source(self, source: GoalSource | None) -> None:
+        """Let `source` choose the goals of the episodes to come; None: the task does.
+
+        Raises:
+            ConfigurationError: the task has no goals.
+        """
+        if source is not None and not self.num_goals:
+            name = type(self.functional.task).__name__
+            raise ConfigurationError(f"{name} has no goals to choose; take a '-Goal' id")
+        self.goal_source = source
+
     @torch.no_grad()
     def restart(self, mask: np.ndarray) -> None:
         """New start states where `mask` (N,) holds, each from its own generator."""
         chosen = np.flatnonzero(mask)
         if len(chosen) == 0:
             return
-        fresh = self.functional.start([self.rngs[i] for i in chosen], self.start)
+        rngs = [self.rngs[i] for i in chosen]
+        fresh = self.functional.start(rngs, self.start, self._goals(chosen))
         if self.state is None:
             if len(chosen) < self.num_envs:
                 raise ConfigurationError("the first reset must reset every environment")
@@ -76,6 +102,14 @@ class Episodes:
         )
         if self.action is not None:
             self.action = self.action.index_fill(0, rows, 0.0)
+
+    def _goals(self, chosen: np.ndarray) -> np.ndarray | None:
+        """Goals (n, G) for these environments, where a source is to choose them."""
+        if self.goal_source is None or not self.start.draws_goal:
+            return None
+        goals = np.asarray(self.goal_source(chosen))
+        expect_shape("goals of the source", goals.shape, (len(chosen), self.num_goals))
+        return goals
 
     @torch.no_grad()
     def step(self, action: Tensor, strict: bool = False) -> Outcome:

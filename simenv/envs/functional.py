@@ -88,9 +88,14 @@ class Functional:
         rngs = [np.random.default_rng(seed + i) for i in range(self.num_envs)]
         return self.start(rngs, start)
 
-    def start(self, rngs: Sequence[np.random.Generator], start: Start | None = None) -> State:
-        """As many start states as there are generators (at most N)."""
-        return self.task.start(self._rest[: len(rngs)].clone(), rngs, start or Start())
+    def start(
+        self,
+        rngs: Sequence[np.random.Generator],
+        start: Start | None = None,
+        goals: np.ndarray | None = None,
+    ) -> State:
+        """As many start states as there are generators (at most N); `goals` as in `Task.start`."""
+        return self.task.start(self._rest[: len(rngs)].clone(), rngs, start or Start(), goals)
 
     def transition(
         self, state: State, action: Tensor, parameters: Overrides | None = None

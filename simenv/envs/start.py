@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,15 @@ class Start:
                 "names to factors"
             )
         return start
+
+    @property
+    def draws_goal(self) -> bool:
+        """Whether the goal is drawn, neither given nor the middle one."""
+        return isinstance(self.target, (bool, np.bool_)) and bool(self.target)
+
+    def aim(self, target: np.ndarray) -> Start:
+        """The same with another goal (G,)."""
+        return replace(self, target=target)
 
     def plain(self) -> dict[str, Any]:
         """As reset options of plain numbers, lists and dictionaries."""

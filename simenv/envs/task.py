@@ -48,6 +48,9 @@ class Task(ABC):
         num_goals: G; 0 for a task without goals.
         goal_tolerance: distance between achieved and desired goal [unit of the goal] that counts
             as reached.
+        goal_low: lower corner (G,) of the box that holds all goals, for agents that choose goals
+            themselves (`agents.goals`); empty where a box says nothing about them.
+        goal_high: its upper corner (G,).
         cost_names: what the safe variant counts.
         pose_range: how far `Start.pose` moves the bodies along each axis [m].
         material_ranges: factors that `Start.material` draws, by name of a parameter ("E") of all
@@ -61,6 +64,8 @@ class Task(ABC):
     num_observations: ClassVar[int]
     num_goals: ClassVar[int] = 0
     goal_tolerance: ClassVar[float] = 0.0
+    goal_low: ClassVar[tuple[float, ...]] = ()
+    goal_high: ClassVar[tuple[float, ...]] = ()
     cost_names: ClassVar[tuple[str, ...]] = ()
     pose_range: ClassVar[tuple[float, ...]] = ()
     material_ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
@@ -179,13 +184,26 @@ class Task(ABC):
 
     # ------------------------------------------------------------------ starts
 
-    def start(self, rest: State, rngs: Sequence[np.random.Generator], options: Start) -> State:
-        """Start states (len(rngs) environments), each from its own generator.
+    def start(
+        self,
+        rest: State,
+        rngs: Sequence[np.random.Generator],
+        options: Start,
+        goals: np.ndarray | None = None,
+    ) -> State:
+        """Start states (n environments, one per generator), each from its own generator.
+
+        Args:
+            rest: n environments at rest.
+            rngs: n generators.
+            options: what is drawn and what is given.
+            goals: (n, G) that take the place of those in the options.
 
         Raises:
             ConfigurationError: an option that the task does not have, or outside its bounds.
         """
-        context = np.stack([self._context(options, rng) for rng in rngs])
+        chosen = [options] * len(rngs) if goals is None else [options.aim(g) for g in goals]
+        context = np.stack([self._context(o, rng) for o, rng in zip(chosen, rngs, strict=True)])
         state = rest.replace(context=torch.as_tensor(context).to(rest.x))
         state = self.perturb(state, rngs)
         if options.pose:

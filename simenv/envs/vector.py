@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from simenv.envs.env import check_render_mode, compute_reward
-from simenv.envs.episodes import Episodes, Outcome
+from simenv.envs.episodes import Episodes, GoalSource, Outcome
 from simenv.envs.functional import Functional
 from simenv.envs.observers import each
 from simenv.envs.picture import Painter
@@ -154,6 +154,17 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> np.ndarray:
         """Rewards (...) of a goal variant for goals (..., G), for hindsight relabelling."""
         return compute_reward(self._episodes.functional, achieved_goal, desired_goal)
+
+    def set_goal_source(self, source: GoalSource | None) -> None:
+        """Let `source` choose the goals of the episodes to come; None: the task draws them.
+
+        The source is called with the numbers (n,) of the environments that restart, and gives
+        their goals (n, G). Resets with the option `target` do not ask it.
+
+        Raises:
+            ConfigurationError: the task has no goals.
+        """
+        self._episodes.set_goal_source(source)
 
     def render(self) -> tuple[Any, ...] | None:
         """One frame per environment, or None without a render mode."""

@@ -1,0 +1,1 @@
+"""Which goals a goal-conditioned agent practises, and hindsight replay that can be saved."""
