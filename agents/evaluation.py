@@ -16,7 +16,7 @@ from torch import Tensor
 from agents.controllers import load_controller
 from agents.environments import make_vec
 from agents.options import Evaluate
-from agents.report import RANDOM, Entry, Report, Row
+from agents.report import RANDOM, Entry, Report, Row, cost_limit
 from agents.runs import Run
 from agents.trajopt.rollout import Controller
 from simenv.envs.functional import Functional
@@ -182,20 +182,20 @@ def evaluate(options: Evaluate) -> Report:
         RunError: no such run, or one without the checkpoint that is wanted.
     """
     runs = [Run(path) for path in dict.fromkeys(options.runs)]
-    configs = [run.config for run in runs]
-    entries: list[Entry] = []
-    randoms: dict[str, Row] = {}
-    for run, config, name in zip(runs, configs, run_names(runs), strict=True):
-        row = _score(run, options).row(config.get("cost_limit")) | _train_cost(run)
-        task = _task(config)
-        if task not in randoms:
-            randoms[task] = _score_random(config, options).row(config.get("cost_limit"))
-        made = {"episodes": options.episodes, "seed": options.seed}
-        rows = {config["command"]: row, RANDOM: randoms[task]}
-        run.write_json("evaluation.json", made | rows)
-        size = config.get("size", "small")
-        entries.append(Entry(name, config["command"], config["id"], size, row))
+    names, randoms = run_names(runs), dict[str, Row]()
+    entries = [_entry(*pair, randoms, options) for pair in zip(runs, names, strict=True)]
     return Report(entries, randoms)
+
+
+def _entry(run: Run, name: str, randoms: dict[str, Row], options: Evaluate) -> Entry:
+    """Score one run; random actions only where they are not among `randoms` yet."""
+    config, task = run.config, _task(run.config)
+    row = _score(run, options).row(cost_limit(config)) | _train_cost(run)
+    if task not in randoms:
+        randoms[task] = _score_random(config, options).row(cost_limit(config))
+    made = {"episodes": options.episodes, "seed": options.seed}
+    run.write_json("evaluation.json", made | {config["command"]: row, RANDOM: randoms[task]})
+    return Entry(name, config["command"], config["id"], config.get("size", "small"), row)
 
 
 def run_names(runs: list[Run]) -> list[str]:
@@ -210,8 +210,8 @@ def run_names(runs: list[Run]) -> list[str]:
 
 def _task(config: dict[str, Any]) -> str:
     """What the scores of random actions depend on."""
-    parts = [config.get(key) for key in ("id", "size", "cost", "cost_limit")]
-    return ", ".join(str(part) for part in parts if part is not None)
+    parts = [config.get(key) for key in ("id", "size", "cost")]
+    return ", ".join(str(part) for part in (*parts, cost_limit(config)) if part is not None)
 
 
 def _device(config: dict[str, Any], options: Evaluate) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from agents.options import Plot
+from agents.report import cost_limit
 from agents.runs import Run
 from agents.statistics import TRIMMED_FROM, estimate, iqm
 from simenv.errors import ConfigurationError, RunError
@@ -119,8 +120,9 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
         name = config["command"] + (f", {config['id']}" if len(ids) > 1 else "")
         group = found.setdefault(name, Group(name, [], set()))
         group.runs.append(_metrics(run))
-        if config.get("cost_limit") is not None:
-            group.limits.add(config["cost_limit"])
+        limit = cost_limit(config) if "cost_limit" in config else None
+        if limit is not None:
+            group.limits.add(limit)
     return list(found.values())
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,15 @@ COLUMNS = {
 """Heading and format of what a row may hold."""
 AVERAGED = ("return_mean", "success_rate", "cost_mean", "violation_rate", "train_cost")
 """What is averaged over runs."""
+
+
+def cost_limit(config: Mapping[str, Any]) -> float | None:
+    """The budget of an episode's cost in a run: its own, else that suggested for the id."""
+    given = config.get("cost_limit")
+    if given is not None:
+        return float(given)
+    spec = TASKS.get(config["id"])
+    return spec.cost_limit if spec is not None and spec.variant == "safe" else None
 
 
 @dataclass(frozen=True)

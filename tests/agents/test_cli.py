@@ -184,8 +184,6 @@ def test_every_algorithm_takes_its_options():
         ("optimise simenv/SoftWalker-v0", ["unknown task id", f"did you mean {WALKER}"]),
         ("train sac simenv/SoftWalker-v0", ["unknown task id", f"did you mean {WALKER}"]),
         ("evaluate nowhere", ["nowhere is no run folder"]),
-        ("evaluate", ["at least one run folder"]),
-        ("plot", ["at least one run folder"]),
         ("plot nowhere", ["nowhere is no run folder"]),
         ("record nowhere", ["nowhere is no run folder"]),
     ],
@@ -209,6 +207,8 @@ def test_mistakes_are_answered(tmp_path, capsys, line, words):
         (f"optimise {WALKER} --policy trot", ["trot", "gait"]),
         ("optimise", ["Task id", "required"]),
         (f"train sac {WALKER} --num-env 3", ["--num-env", "--num-envs"]),
+        ("evaluate", ["'simenv evaluate'", "at least one run folder"]),
+        ("plot", ["'simenv plot'", "at least one run folder"]),
     ],
 )
 def test_flags_are_answered(tmp_path, capsys, line, words):

@@ -17,6 +17,7 @@ from agents.plots import Curve, band, group_runs, learning_curves, plot
 from agents.runs import Run
 from agents.statistics import estimate, iqm
 from simenv.errors import ConfigurationError, RunError
+from simenv.registry import TASKS
 
 WALKER, SAFE = "simenv/SoftWalker2D-v0", "simenv/SoftWalker2D-Safe-v0"
 
@@ -161,6 +162,15 @@ def test_safe_runs_have_three_panels(make, drawn, tmp_path):
     assert limit.get_linestyle() == "--"
     assert training.lines[0].get_ydata().tolist() == [0.0, 200.0, 400.0]
     assert drawn[0].get_suptitle() == "SoftWalker2D"
+
+
+def test_limits_are_those_of_agents_that_have_one(make, drawn, tmp_path):
+    """A budget left open is the suggested one; an agent without budget draws no line."""
+    safe = {"costs": True, "id": SAFE}
+    plot(Plot((make("a", **safe),), out=tmp_path / "curves.png"))
+    plot(Plot((make("b", cost_limit=None, **safe),), out=tmp_path / "curves.png"))
+    assert names(drawn[0]) == ["sac (1 run)"]
+    assert names(drawn[1]) == ["sac (1 run)", f"cost limit {TASKS[SAFE].cost_limit:g}"]
 
 
 def test_a_cost_as_metric_is_drawn_once(make, drawn, tmp_path):

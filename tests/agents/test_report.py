@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from agents import report
-from agents.report import Entry, Report, aligned, table
+from agents.report import Entry, Report, aligned, cost_limit, table
 from agents.statistics import estimate, iqm, optimality_gap, probability_of_improvement
+from simenv.registry import TASKS
 
 WALKER, JUMPER = "simenv/SoftWalker2D-v0", "simenv/SoftJumper-v0"
+SAFE = "simenv/SoftWalker2D-Safe-v0"
 KNOWN = {
     "SoftWalker2D": {"random": {"return_mean": -10.0}, "baseline": {"return_mean": 90.0}},
     "SoftJumper": {"random": {"return_mean": 0.0}, "baseline": {"return_mean": 2.0}},
@@ -60,6 +62,23 @@ def test_table_has_the_columns_that_rows_have():
     assert lines[0].split("  ")[-1].strip() == "training cost"
     assert lines[1].split()[-4:] == ["3.00", "0.50", "25%", "1234"]
     assert len(lines[2].split()) == 5
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"id": SAFE, "cost_limit": 7}, 7.0),
+        ({"id": SAFE, "cost_limit": 0.0}, 0.0),
+        ({"id": SAFE, "cost_limit": None}, TASKS[SAFE].cost_limit),
+        ({"id": SAFE}, TASKS[SAFE].cost_limit),
+        ({"id": WALKER}, None),
+        ({"id": "Pendulum-v1"}, None),
+        ({"id": "Pendulum-v1", "cost": "effort", "cost_limit": 40.0}, 40.0),
+    ],
+)
+def test_cost_limit(config, expected):
+    """A run's own budget, else the one suggested for a safe task, else none."""
+    assert cost_limit(config) == expected
 
 
 def test_aligned():
