@@ -10,7 +10,8 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.actor_critic import ActorCritic
@@ -208,15 +209,21 @@ def test_reset_options_hold_for_later_resets():
     ("mode", "num_envs"),
     [(AutoresetMode.SAME_STEP, N), (AutoresetMode.DISABLED, N), (AutoresetMode.NEXT_STEP, 1)],
 )
-@pytest.mark.parametrize("noise", [False, True])
-def test_training_equals_stable_baselines3(mode, num_envs, noise):
+@pytest.mark.parametrize("variant", ["plain", "noise", "sde", "as many updates as steps"])
+def test_training_equals_stable_baselines3(mode, num_envs, variant):
     """Collected in tensors, SAC is Stable-Baselines3's to the last bit: weights, replay, logs."""
 
     def options():
-        sigma = 0.1 * np.ones(1)
-        return {"action_noise": NormalActionNoise(np.zeros(1), sigma) if noise else None}
+        # This noise remembers, so that it must be reset with the episode.
+        noise = OrnsteinUhlenbeckActionNoise(np.zeros(1), 0.3 * np.ones(1))
+        return {
+            "plain": {},
+            "noise": {"action_noise": noise},
+            "sde": {"use_sde": True, "sde_sample_freq": 2, "train_freq": 3},
+            "as many updates as steps": {"gradient_steps": -1, "train_freq": 2},
+        }[variant]
 
-    ours = model_on(ladders(num_envs, mode), **options()).learn(90)
+    ours = model_on(ladders(num_envs, mode), **options()).learn(60)
     theirs = SAC(
         "MlpPolicy",
         as_vec_env(DummyVecEnv([Ladder] * num_envs)),
@@ -227,10 +234,11 @@ def test_training_equals_stable_baselines3(mode, num_envs, noise):
         device="cpu",
         policy_kwargs={"net_arch": [8]},
         **options(),
-    ).learn(90)
+    ).learn(60)
     assert torch.equal(weights(ours), weights(theirs))
     assert ours.num_timesteps == theirs.num_timesteps
     assert ours._episode_num == theirs._episode_num
+    assert ours._n_updates == theirs._n_updates > 0
     rows, kept = ours.replay_buffer.size(), theirs.replay_buffer
     assert rows == kept.size()
     for name in ("observations", "next_observations", "actions", "rewards"):
@@ -239,6 +247,7 @@ def test_training_equals_stable_baselines3(mode, num_envs, noise):
     dones = kept.dones[:rows] * (1 - kept.timeouts[:rows])
     np.testing.assert_array_equal(ours.replay_buffer.store["terminated"][:rows].numpy(), dones)
     assert list(ours.ep_info_buffer) == list(theirs.ep_info_buffer)
+    assert all({"r", "l", "c"} == set(about) for about in ours.ep_info_buffer)
 
 
 def test_next_step_counts_and_keeps_transitions_alone():
@@ -297,6 +306,40 @@ def test_callbacks_hear_of_complete_steps():
     assert all(steps == kept for steps, kept in listener.heard)
     assert listener.dones.shape == (N,)
     assert model.num_timesteps == listener.heard[-1][0]
+
+
+def test_logs_every_few_episodes():
+    """Logs are written whenever so many more episodes are over, with their means."""
+    model = model_on(ladders(N, AutoresetMode.NEXT_STEP), learning_starts=200)
+    model.set_logger(Logger(None, []))
+    dumped: list[tuple[int, float, dict]] = []
+
+    def dump(step: int) -> None:
+        mean = np.mean([about["r"] for about in model.ep_info_buffer])
+        dumped.append((step, mean, dict(model.logger.name_to_value)))
+
+    model.logger.dump = dump
+    model.learn(100, log_interval=5)
+    fives = [values["time/episodes"] // 5 for _, _, values in dumped]
+    assert fives == list(range(1, model._episode_num // 5 + 1))
+    assert len(fives) >= 4
+    for step, mean, values in dumped:
+        assert values["time/total_timesteps"] == step
+        assert values["rollout/ep_rew_mean"] == mean
+        assert 0 <= values["rollout/success_rate"] <= 1
+
+
+def test_policies_see_every_collected_observation_once():
+    """A policy that keeps statistics is given all observations acted on, and no others."""
+    model = model_on(ladders(N, AutoresetMode.NEXT_STEP), learning_starts=200)
+    seen: list[torch.Tensor] = []
+    model.policy.observe = seen.append
+    model.learn(60)
+    kept, valid = (
+        model.replay_buffer.store["observations"],
+        torch.as_tensor(model.replay_buffer.valid),
+    )
+    assert torch.equal(torch.cat(seen), kept[valid])
 
 
 def test_warm_up_is_uniform_within_bounds():
