@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from agents.goals.sampler import Episode, GoalSampler
 from simenv.errors import ConfigurationError
@@ -26,7 +26,7 @@ class GoalFeed(BaseCallback):
             will.
 
     Raises:
-        ConfigurationError: the observations are no dictionaries with goals.
+        ConfigurationError: the observations are no dictionaries with goals, or normalised.
     """
 
     def __init__(self, sampler: GoalSampler, env: VecEnv) -> None:
@@ -35,6 +35,11 @@ class GoalFeed(BaseCallback):
         if not (isinstance(space, spaces.Dict) and "achieved_goal" in space.spaces):
             raise ConfigurationError(
                 f"observations {space} hold no goals; take a '-Goal' id with a goal sampler"
+            )
+        if unwrap_vec_normalize(env) is not None:
+            raise ConfigurationError(
+                "VecNormalize would show the sampler normalised goals; leave it out and let "
+                "agents.goals.features.GoalFeatures scale them"
             )
         self.sampler = sampler
         self._achieved: list[list[np.ndarray]] = [[] for _ in range(env.num_envs)]

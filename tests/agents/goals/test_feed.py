@@ -5,6 +5,7 @@ import pytest
 import torch
 from stable_baselines3 import TD3
 from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.environments import EpisodeMonitor, make_vec
 from agents.goals.feed import GoalFeed
@@ -182,6 +183,8 @@ def test_wrong_wishes_are_named():
     """Environments without goals, samplers that do not exist, tasks that no box describes."""
     with pytest.raises(ConfigurationError, match="hold no goals"):
         GoalFeed(Counting(), make_vec("Pendulum-v1"))
+    with pytest.raises(ConfigurationError, match="normalised goals"):
+        GoalFeed(Counting(), VecNormalize(make_env()))
     with pytest.raises(ConfigurationError, match="'even' is not one of"):
         make_goal_training(FINGER, "even")
     with pytest.raises(ConfigurationError, match="no box describes"):
