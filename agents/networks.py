@@ -20,6 +20,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.sac.policies import Actor, SACPolicy
 from torch import Tensor, nn
 
+from agents.goals.features import GoalFeatures
 from simenv.errors import ConfigurationError
 
 SIMBA_ARCH = {"pi": [128], "qf": [512, 512]}
@@ -47,6 +48,8 @@ class ActorCriticPolicy(SACPolicy):
             weight decay 0.01 unless another optimiser is named (Lee et al., "SimBa: Simplicity
             bias for scaling up parameters in deep reinforcement learning", arXiv:2410.09754).
         normalize: normalise observations by their running mean and variance.
+        goal_box: lower and upper corner [(G,), (G,)] of the goals, for dictionaries with goals:
+            networks see goals as `agents.goals.features.GoalFeatures` shows them.
         features_extractor_class: None: flatten, and concatenate dictionaries.
         optimizer_class: None: Adam, with `simba` AdamW.
         optimizer_kwargs: its options apart from the step size.
@@ -71,6 +74,7 @@ class ActorCriticPolicy(SACPolicy):
         layer_norm: bool = False,
         simba: bool = False,
         normalize: bool = False,
+        goal_box: Sequence[Sequence[float]] | None = None,
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         optimizer_class: type[torch.optim.Optimizer] | None = None,
         optimizer_kwargs: dict[str, Any] | None = None,
@@ -86,6 +90,9 @@ class ActorCriticPolicy(SACPolicy):
             if optimizer_class is None:
                 optimizer_class = torch.optim.AdamW
                 optimizer_kwargs = {"weight_decay": SIMBA_WEIGHT_DECAY, **(optimizer_kwargs or {})}
+        if goal_box is not None:
+            features_extractor_class = GoalFeatures
+            options["features_extractor_kwargs"] = {"goal_box": goal_box}
         if features_extractor_class is None:
             nested = isinstance(observation_space, spaces.Dict)
             features_extractor_class = CombinedExtractor if nested else FlattenExtractor

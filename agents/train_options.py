@@ -108,6 +108,30 @@ class TrainSAC(Train):
 
     munchausen: float = 0.0
     """Weight of the Munchausen bonus, usually 0.9; 0 leaves it out."""
+    ent_coef: str = "auto"
+    """Temperature: auto, auto_X to start learning it from X, or a number."""
+    policy_delay: int = 1
+    """Critic updates per update of actor and temperature."""
+    goals: Literal["task", "uniform", "svgg"] = "task"
+    """Who chooses the goals of a -Goal id: the task, or a sampler of the whole box of goals."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bounds(self, policy_delay=1)
+
+    def agent_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the agent's class."""
+        learnt = self.ent_coef.startswith("auto")
+        return {**super().agent_arguments(), "ent_coef": self.ent_coef if learnt else self._fixed}
+
+    @property
+    def _fixed(self) -> float:
+        try:
+            return float(self.ent_coef)
+        except ValueError:
+            raise ConfigurationError(
+                f"ent_coef = {self.ent_coef!r} must be auto, auto_X or a number"
+            ) from None
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,13 @@ from agents import checkpoints
 from agents.algorithms import ALGORITHMS
 from agents.environments import make_vec
 from agents.evaluation import play_episodes
+from agents.goals.feed import GoalFeed
+from agents.goals.training import make_goal_training
 from agents.interruption import Interruption
 from agents.options import Resume
 from agents.runs import Run
 from agents.train_options import Train
-from simenv.errors import CheckpointError, RunError
+from simenv.errors import CheckpointError, ConfigurationError, RunError
 
 EVALUATION_SEED = 1_000_000
 """First seed of the evaluation episodes, far from those of training."""
@@ -37,9 +39,9 @@ def train(algorithm: str, options: Train) -> Run:
         RunError: the run folder holds a run already.
         KeyboardInterrupt: after an interrupt or SIGTERM, once the step is finished and saved.
     """
-    agent = build(algorithm, options)
+    agent, feed = build(algorithm, options)
     run = Run.create(algorithm, options, options.seed)
-    return _learn(run, agent, options, Trainer(run, agent, options))
+    return _learn(run, agent, options, Trainer(run, agent, options, feed))
 
 
 def resume(options: Resume) -> Run:
@@ -54,20 +56,24 @@ def resume(options: Resume) -> Run:
     saved = restore_options(run)
     steps = saved.steps if options.steps is None else options.steps
     settings = replace(saved, steps=steps, progress_bar=options.progress_bar)
-    agent = build(run.config["command"], settings)
-    trainer = Trainer(run, agent, settings)
+    agent, feed = build(run.config["command"], settings)
+    trainer = Trainer(run, agent, settings, feed)
     state = agent.load_checkpoint(chosen_checkpoint(run, options.checkpoint))
     trainer.set_state(state["trainer"])
     run.forget_metrics_after(agent.num_timesteps)
     return _learn(run, agent, settings, trainer)
 
 
-def build(algorithm: str, options: Train) -> Any:
-    """The untrained agent that the options describe."""
+def build(algorithm: str, options: Train) -> tuple[Any, GoalFeed | None]:
+    """The untrained agent that the options describe, and what chooses its goals, if anything."""
+    make, arguments = ALGORITHMS[algorithm].load(), options.agent_arguments()
     env = make_environment(options, options.num_envs)
-    goals = isinstance(env.observation_space, spaces.Dict)
-    policy = "MultiInputPolicy" if goals else "MlpPolicy"
-    return ALGORITHMS[algorithm].load()(policy, env, **options.agent_arguments())
+    goals = getattr(options, "goals", "task")
+    if isinstance(env.observation_space, spaces.Dict):
+        return make_goal_training(options.id, goals, env=env, agent=make, **arguments)
+    if goals != "task":
+        raise ConfigurationError(f"{options.id} has no goals to choose; take a '-Goal' id")
+    return make("MlpPolicy", env, **arguments), None
 
 
 def make_environment(options: Train, num_envs: int) -> VecEnv:
@@ -133,7 +139,7 @@ def _learn(run: Run, agent: Any, options: Train, trainer: Trainer) -> Run:
     with one_thread(), Interruption() as trainer.interruption:
         agent.learn(
             left,
-            callback=trainer,
+            callback=trainer if trainer.feed is None else [trainer.feed, trainer],
             progress_bar=options.progress_bar,
             tb_log_name=run.config["command"],
             reset_num_timesteps=agent.num_timesteps == 0,
@@ -155,9 +161,9 @@ def one_thread() -> Iterator[None]:
 class Trainer(BaseCallback):
     """Evaluates and saves between two vector steps, when everything hangs together."""
 
-    def __init__(self, run: Run, agent: Any, options: Train) -> None:
+    def __init__(self, run: Run, agent: Any, options: Train, feed: GoalFeed | None = None) -> None:
         super().__init__()
-        self.run, self.agent, self.options = run, agent, options
+        self.run, self.agent, self.options, self.feed = run, agent, options, feed
         self.interruption = Interruption()
         self._environment = make_environment(options, options.eval_episodes)
         self._next = {"evaluation": 0, "save": 0}
@@ -208,12 +214,15 @@ class Trainer(BaseCallback):
         return self._seconds + time.perf_counter() - self._began
 
     def get_state(self) -> dict[str, Any]:
-        """When the next evaluation and checkpoint are due, and the time so far."""
-        return {"next": dict(self._next), "seconds": self.seconds}
+        """When evaluation and checkpoint are due next, the time so far, and who chooses goals."""
+        goals = None if self.feed is None else self.feed.get_state()
+        return {"next": dict(self._next), "seconds": self.seconds, "goals": goals}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from what `get_state` gave."""
         self._next, self._seconds = dict(state["next"]), state["seconds"]
+        if self.feed is not None:
+            self.feed.set_state(state["goals"])
 
     def _act(self, observations: Any) -> np.ndarray:
         actions, _ = self.agent.predict(observations, deterministic=True)

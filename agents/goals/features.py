@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -19,10 +21,11 @@ class GoalFeatures(BaseFeaturesExtractor):
 
     Args:
         observation_space: with the keys "observation", "achieved_goal" and "desired_goal".
-        box: where goals are; a goal is divided by half the shortest edge.
+        goal_box: lower and upper corner of the goals; a goal is divided by half the shortest edge.
     """
 
-    def __init__(self, observation_space: spaces.Dict, box: GoalBox) -> None:
+    def __init__(self, observation_space: spaces.Dict, goal_box: Sequence[Sequence[float]]) -> None:
+        box = GoalBox(*map(np.asarray, goal_box))
         own = int(np.prod(observation_space["observation"].shape or (1,)))
         super().__init__(observation_space, own + 2 * box.num_goals)
         middle = torch.as_tensor((box.low + box.high) / 2, dtype=torch.float32)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from stable_baselines3.common.vec_env import VecEnv
+
 from agents.actor_critic import ActorCritic
 from agents.environments import make_vec
-from agents.goals.features import GoalFeatures
 from agents.goals.feed import GoalFeed
 from agents.goals.her import HerBuffer
 from agents.goals.sampler import GoalBox, GoalSampler, UniformGoals
@@ -37,7 +38,7 @@ def make_goal_training(
     num_envs: int = 16,
     seed: int = 0,
     sampler: dict[str, Any] | None = None,
-    environment: dict[str, Any] | None = None,
+    env: VecEnv | None = None,
     policy_kwargs: dict[str, Any] | None = None,
     replay_buffer_kwargs: dict[str, Any] | None = None,
     **options: Any,
@@ -51,7 +52,7 @@ def make_goal_training(
         num_envs: environments stepped together.
         seed: of agent, environments and sampler.
         sampler: options of the sampler.
-        environment: options of the environments (`size`, `device`, …).
+        env: environments of `task_id`; None: `num_envs` of its small size on the CPU.
         policy_kwargs: of the policy.
         replay_buffer_kwargs: of `HerBuffer` (`n_sampled_goal`, `goal_selection_strategy`).
         options: of the agent.
@@ -68,7 +69,7 @@ def make_goal_training(
     """
     if goals not in GOALS:
         raise ConfigurationError(f"goals {goals!r} is not one of {GOALS}")
-    env = make_vec(task_id, num_envs, **(environment or {}))
+    env = make_vec(task_id, num_envs) if env is None else env
     feed = None
     if goals != "task":
         chooser = make_sampler(goals, GoalBox.of(task_id), seed=seed, **(sampler or {}))
@@ -78,20 +79,17 @@ def make_goal_training(
         env,
         replay_buffer_class=HerBuffer,
         replay_buffer_kwargs=replay_buffer_kwargs,
-        policy_kwargs={**_features(task_id), **(policy_kwargs or {})},
+        policy_kwargs={**goal_box(task_id), **(policy_kwargs or {})},
         seed=seed,
         **options,
     )
     return model, feed
 
 
-def _features(task_id: str) -> dict[str, Any]:
-    """Policy options that scale goals, where a box says how large they are."""
+def goal_box(task_id: str) -> dict[str, Any]:
+    """The policy option that scales goals, where a box says how large they are."""
     try:
         box = GoalBox.of(task_id)
     except ConfigurationError:
         return {}
-    return {
-        "features_extractor_class": GoalFeatures,
-        "features_extractor_kwargs": {"box": box},
-    }
+    return {"goal_box": [box.low.tolist(), box.high.tolist()]}

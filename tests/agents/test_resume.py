@@ -49,6 +49,7 @@ CASES = {
     "cal": {"id": "Pendulum-v1", "cost": "effort", "cost_limit": 40.0, "n_steps": 2},
     "saclag": {"id": "Pendulum-v1", "cost": "effort", "cost_limit": 40.0, "cost_window": 1},
     "sacpid": {"id": "Pendulum-v1", "cost": "effort", "cost_limit": 40.0, "cost_window": 1},
+    "sac-goals": {"id": "simenv/FingerReach2D-Goal-v0", "goals": "svgg", "ent_coef": "0.02"},
     "sac-native": {"id": "simenv/FingerReach2D-Safe-v0"},
 }
 

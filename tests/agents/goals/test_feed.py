@@ -151,9 +151,8 @@ def test_training_is_put_together(goals):
     agent, feed = make_goal_training(
         FINGER,
         goals,
-        num_envs=2,
+        env=make_vec(FINGER, 2, threads=1),
         sampler=sampler.get(goals),
-        environment={"threads": 1},
         policy_kwargs={"net_arch": [8]},
         learning_starts=30,
         batch_size=8,
