@@ -156,6 +156,7 @@ def test_every_network_sees_the_same_normalised_observation():
         made = policy(space, normalize=True)
         names = [name for name in made.state_dict() if name.endswith(("mean", "var", "count"))]
         assert names == ["norm.mean", "norm.var", "norm.count"]
+        assert made.norm.clip == 10.0
         rows = [space.sample() for _ in range(50)]
         seen = {k: np.stack([r[k] for r in rows]) for k in space} if space is DICT else rows
         made.observe(seen if space is DICT else np.stack(rows))
