@@ -94,7 +94,7 @@ def scaled_actions(
 def _keep(policy: Any, replay: TensorReplayBuffer, step: Transitions, scaled: Tensor) -> None:
     """Everything that is collected passes here: into running statistics and into the replay."""
     if hasattr(policy, "observe"):
-        policy.observe(step.observations[step.valid])
+        policy.observe(step.observations[step.valid].cpu())
     row = {
         "observations": step.observations,
         "next_observations": step.next_observations,

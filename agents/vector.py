@@ -93,11 +93,9 @@ class GymnasiumVecEnv(VecEnv):
         """
         given = actions if self._torch else actions.cpu().numpy()
         seen, reward, terminated, truncated, info = self.envs.step(given)
-        valid = self._flags(~self._resetting)
-        terminated, truncated = self._flags(terminated) & valid, self._flags(truncated) & valid
+        terminated, truncated = self._flags(terminated), self._flags(truncated)
         ended = (terminated | truncated).cpu().numpy()
         after = self._seen(seen)
-        costs = self._costs(info, ended)
         step = Transitions(
             observations=self.observations,
             actions=actions,
@@ -105,8 +103,8 @@ class GymnasiumVecEnv(VecEnv):
             terminated=terminated,
             truncated=truncated,
             next_observations=self._final(after, info, ended),
-            valid=valid,
-            costs=costs,
+            valid=self._flags(~self._resetting),
+            costs=self._costs(info, ended),
             success=self._success(info, ended),
             finished={},
         )

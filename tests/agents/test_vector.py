@@ -361,10 +361,9 @@ def test_warm_up_is_uniform_within_bounds():
 
 
 @every_mode
-@pytest.mark.parametrize("output", ["numpy", "torch"])
-def test_trains_on_simulated_environments(mode, output):
+def test_trains_on_simulated_environments(mode):
     """300 steps of SAC on the native vector environment, out of step with each other."""
-    envs = VectorEnv(REACH, 4, autoreset_mode=mode, output=output, max_episode_steps=7)
+    envs = VectorEnv(REACH, 4, autoreset_mode=mode, output="torch", max_episode_steps=7)
     model = model_on(envs, learning_starts=50)
     model._setup_learn(1)
     state = envs.get_state()
@@ -400,17 +399,46 @@ def test_state_round_trip(mode):
     inner = one.envs.get_state()
     one.envs.set_state({**inner, "elapsed": np.array([0, 1, 3])})
     actions = torch.rand(30, N, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    for action in actions[:12]:
+    for action in actions[:11]:
         one.advance(action)
     state = one.get_state()
+    assert state["resetting"].any() == (mode == AutoresetMode.NEXT_STEP)
     other = GymnasiumVecEnv(
         VectorEnv(REACH, N, autoreset_mode=mode, max_episode_steps=5, output="torch")
     )
-    first = [one.advance(action) for action in actions[12:]]
+    first = [one.advance(action) for action in actions[11:]]
     other.set_state(state)
-    for step, action in zip(first, actions[12:], strict=True):
+    for step, action in zip(first, actions[11:], strict=True):
         assert_same(other.advance(action), step)
     assert (other.episodes, other.total_cost) == (one.episodes, one.total_cost)
+
+
+@every_mode
+def test_resumes_from_a_checkpoint(mode, tmp_path):
+    """Training broken off and resumed from a checkpoint equals the uninterrupted run."""
+
+    def fresh() -> ActorCritic:
+        envs = VectorEnv(REACH, N, autoreset_mode=mode, output="torch", max_episode_steps=5)
+        return model_on(envs)
+
+    def learn(model: ActorCritic, until: int) -> ActorCritic:
+        return model.learn(until - model.num_timesteps, reset_num_timesteps=False)
+
+    one = fresh()
+    one._setup_learn(1)
+    one.env.envs.set_state({**one.env.envs.get_state(), "elapsed": np.array([0, 1, 3])})
+    while one.env.episodes < 7:
+        learn(one, one.num_timesteps + 1)
+    # An episode has just ended: in NEXT_STEP, its environment is yet to restart.
+    assert one.env.get_state()["resetting"].any() == (mode == AutoresetMode.NEXT_STEP)
+    one.save_checkpoint(tmp_path / "point")
+    other = fresh()
+    other.load_checkpoint(tmp_path / "point")
+    other = learn(other, 90)
+    again, _ = weights(other), one.load_checkpoint(tmp_path / "point")
+    assert torch.equal(again, weights(learn(one, 90)))
+    assert other.num_timesteps == one.num_timesteps
+    assert other.env.episodes == one.env.episodes > 8
 
 
 def test_state_needs_environments_that_have_one():
