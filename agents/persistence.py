@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections import deque
 from collections.abc import Mapping
@@ -191,7 +192,9 @@ class Persistent:
         modules, variables = self._get_torch_save_params()
         try:
             for name in modules:
-                recursive_getattr(self, name).load_state_dict(saved["modules"][name])
+                # Optimisers keep the tensors that they are given.
+                own = copy.deepcopy(saved["modules"][name])
+                recursive_getattr(self, name).load_state_dict(own)
             for name in variables:
                 recursive_getattr(self, name).data.copy_(saved["variables"][name])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
