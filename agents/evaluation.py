@@ -20,6 +20,7 @@ from agents.report import RANDOM, Entry, Report, Row, cost_limit
 from agents.runs import Run
 from agents.trajopt.rollout import Controller
 from simenv.envs.functional import Functional
+from simenv.registry import TASKS
 
 Actor = Callable[[Any], np.ndarray]
 """From observations of E environments, dictionaries included, to their actions (E, A)."""
@@ -210,8 +211,10 @@ def run_names(runs: list[Run]) -> list[str]:
 
 def _task(config: dict[str, Any]) -> str:
     """What the scores of random actions depend on."""
-    parts = [config.get(key) for key in ("id", "size", "cost")]
-    return ", ".join(str(part) for part in (*parts, cost_limit(config)) if part is not None)
+    size = config.get("size", "small") if config["id"] in TASKS else None
+    limit = cost_limit(config)
+    parts = (config["id"], size, config.get("cost"), None if limit is None else f"limit {limit:g}")
+    return ", ".join(part for part in parts if part is not None)
 
 
 def _device(config: dict[str, Any], options: Evaluate) -> str:

@@ -294,5 +294,5 @@ def _style(axes: Any) -> None:
 def _thousands(value: float, position: int | None = None) -> str:
     for size, sign in ((1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
-            return f"{value / size:g}{sign}"
-    return f"{value:g}"
+            return f"{value / size:g}{sign}".replace("-", "−")
+    return f"{value:g}".replace("-", "−")

@@ -310,8 +310,8 @@ def test_evaluate_safe_runs(make, loaded):
     assert rows["loose"]["train_cost"] == 12.0
     assert "train_cost" not in rows["tight"]
     assert [name for name in rows if "random" in name] == [
-        "random, Pendulum-v1, effort, 201.0",
-        "random, Pendulum-v1, effort, 199.0",
+        "random, Pendulum-v1, effort, limit 201",
+        "random, Pendulum-v1, effort, limit 199",
     ]
 
 
