@@ -78,14 +78,23 @@ class Persistent:
                 environment with other spaces.
         """
         saved = checkpoints.read(Path(path), parts=("about", "parameters"))
+        try:
+            return cls._made_from(saved, env, device, path)
+        except CheckpointError:
+            raise
+        except (*checkpoints.NONSENSE, RuntimeError, AssertionError) as error:
+            _refuse(path, error)
+
+    @classmethod
+    def _made_from(cls: Any, saved: Mapping[str, Any], env: Any, device: str, path: Any) -> Any:
         about = saved["about"]
         if about["agent"] != cls.__name__:
             raise CheckpointError(f"{path} holds a {about['agent']}; load it with that class")
+        arguments = {k: v for k, v in about["arguments"].items() if k not in cls.unsaved}
         if env is None:
             env = Spaces(space_from(about["observation"]), space_from(about["action"]))
-        else:
-            env = as_vec_env(env, num_envs=about["arguments"].get("num_envs", 1), device=device)
-        agent = cls(env=env, device=device, **about["arguments"])
+        env = as_vec_env(env, num_envs=arguments.get("num_envs", 1), device=device)
+        agent = cls(env=env, device=device, **arguments)
         agent.check_belongs(about, path)
         agent._set_parameters(saved["parameters"], path)
         return agent

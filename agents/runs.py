@@ -110,8 +110,11 @@ class Run:
         rows = self._rows()
         return {key: [float(row[key]) for row in rows] for key in rows[0]} if rows else {}
 
-    def forget_metrics_after(self, step: int) -> None:
-        """Drop the rows of a later step than `step`: they will be measured again."""
+    def forget_after(self, step: int) -> None:
+        """Drop metrics and checkpoints of a later step than `step`: they will be made again."""
+        for folder in self.checkpoints():
+            if int(folder.name[5:]) > step:
+                _remove(folder)
         file = self.path / "metrics.csv"
         if not file.is_file():
             return
@@ -143,8 +146,7 @@ class Run:
     def prune_checkpoints(self, keep: int) -> None:
         """Remove all but the newest checkpoints."""
         for folder in self.checkpoints()[:-keep]:
-            # Out of the way in one step: half removed, it would look like a damaged one.
-            os.replace(folder, folder.with_name(f"{folder.name}.partial"))
+            _remove(folder)
         for leftover in (self.path / "checkpoints").glob("*.partial"):
             shutil.rmtree(leftover)
 
@@ -179,6 +181,14 @@ class Run:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, self.path / name)
+
+
+def _remove(folder: Path) -> None:
+    # Out of the way in one step first: half removed, it would look like a damaged checkpoint.
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    os.replace(folder, partial)
+    shutil.rmtree(partial)
 
 
 def require_id(task_id: str) -> None:

@@ -60,7 +60,7 @@ def resume(options: Resume) -> Run:
     trainer = Trainer(run, agent, settings, feed)
     state = agent.load_checkpoint(chosen_checkpoint(run, options.checkpoint))
     trainer.set_state(state["trainer"])
-    run.forget_metrics_after(agent.num_timesteps)
+    run.forget_after(agent.num_timesteps)
     return _learn(run, agent, settings, trainer)
 
 

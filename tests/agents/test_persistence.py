@@ -7,7 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents import CAL, FLAC, ActorCritic, SACLag
+from agents import CAL, FLAC, ActorCritic, SACLag, checkpoints
 from agents.environments import make_vec
 from agents.spaces import describe_space, same, space_from
 from simenv.errors import CheckpointError, ConfigurationError
@@ -79,6 +79,26 @@ def test_another_environment_is_refused(tmp_path):
     ActorCritic("MlpPolicy", "Pendulum-v1", policy_kwargs=ARCH, **TINY).save(tmp_path / "model")
     with pytest.raises(CheckpointError, match=r"another environment.*\(3,\).*here.*\(2,\)"):
         ActorCritic.load(tmp_path / "model", env="MountainCarContinuous-v0")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"agent": 3},
+        {"arguments": None},
+        {"arguments": {"policy": "os.system"}},
+        {"arguments": {"policy": "MlpPolicy", "replay": "rm"}},
+        {"arguments": {"policy": "MlpPolicy", "policy_kwargs": {"net_arch": "x"}}},
+        {"observation": {"kind": "Box"}},
+    ],
+)
+def test_nonsense_is_refused(tmp_path, change):
+    """A folder that is in order but describes no agent is refused as such."""
+    agent = ActorCritic("MlpPolicy", "Pendulum-v1", policy_kwargs=ARCH, **TINY)
+    state = {"about": {**agent.about(), **change}, "parameters": state_of(agent)}
+    checkpoints.write(tmp_path / "model", state)
+    with pytest.raises(CheckpointError, match=r"does not fit|holds a 3"):
+        ActorCritic.load(tmp_path / "model")
 
 
 def test_saving_again_replaces(tmp_path):

@@ -199,7 +199,8 @@ def test_many_algorithms_stay_apart(make, drawn, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0"), (50.0, "50"), (2500.0, "2.5k"), (-2e3, "−2k"), (-0.5, "−0.5"), (1e6, "1M")]
+    ("value", "text"),
+    [(0.0, "0"), (50.0, "50"), (2500.0, "2.5k"), (-2e3, "−2k"), (-0.5, "−0.5"), (1e6, "1M")],
 )
 def test_thousands(value, text):
     """Steps are written short."""

@@ -178,7 +178,11 @@ def test_a_damaged_checkpoint_offers_the_one_before(copy):
         CheckpointError, match=rf"{last.name} is damaged.*--checkpoint {first.name}"
     ):
         go_on(copy)
-    assert go_on(copy, checkpoint=first.name).metrics()["step"][-1] == 300.0
+    run = go_on(copy, checkpoint=first.name)
+    assert run.metrics()["step"][-1] == 300.0
+    names = [folder.name for folder in run.checkpoints()]
+    assert names == ["step-0000000280", "step-0000000300"]
+    assert all(map(checkpoints.whole, run.checkpoints()))
 
 
 def test_nothing_whole_is_left(copy):

@@ -10,7 +10,7 @@ import torch
 
 import agents.runs
 import simenv
-from agents.controllers import load_controller, random_controller
+from agents.controllers import load_controller, load_player, random_controller
 from agents.options import Optimise
 from agents.runs import Run
 from agents.trajopt import make_policy
@@ -102,7 +102,7 @@ def test_forgetting_metrics(run):
     with (run.path / "metrics.csv").open("a") as stream:
         stream.write("4.0,0.")
     assert run.metrics()["step"] == [0.0, 1.0, 2.0, 3.0]
-    run.forget_metrics_after(1)
+    run.forget_after(1)
     assert run.metrics() == {"step": [0.0, 1.0], "return": [1 / 3, 1 / 4]}
     run.write_metrics([{"step": 2.0, "return": 0.5}])
     assert run.metrics()["step"] == [0.0, 1.0, 2.0]
@@ -235,7 +235,7 @@ def test_run_of_an_unknown_command(run, functional):
     """A run of a command that leaves no controller is refused by its name."""
     run.write_json("config.json", {**run.config, "command": "bench"})
     with pytest.raises(RunError, match="made by 'bench'"):
-        load_controller(run, functional)
+        load_player(run, functional)
 
 
 def test_random_controller(functional):
