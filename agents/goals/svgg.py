@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from agents.goals.adam import get_adam_state, set_adam_state
 from agents.goals.memory import Memory
@@ -24,10 +25,14 @@ ANNEALED_SHARE = 0.2
 """Share of a cycle in which the particles only repel each other."""
 
 
-def difficulty(probability: Tensor, a: float, b: float) -> Tensor:
-    """Beta density f_{a,b}(D) = D^{a−1} (1 − D)^{b−1}/B(a, b) of probabilities (...)."""
-    constant = math.gamma(a) * math.gamma(b) / math.gamma(a + b)
-    return probability ** (a - 1) * (1 - probability) ** (b - 1) / constant
+def difficulty(logits: Tensor, a: float, b: float) -> Tensor:
+    """Beta density f_{a,b}(D) = D^{a−1} (1 − D)^{b−1}/B(a, b) of log D/(1 − D), (...).
+
+    From logarithms, since powers of a D that has run to 0 or 1 have no finite slope.
+    """
+    constant = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+    log_product = (a - 1) * F.logsigmoid(logits) + (b - 1) * F.logsigmoid(-logits)
+    return torch.exp(log_product - constant)
 
 
 class SVGG(GoalSampler):
@@ -185,8 +190,8 @@ class SVGG(GoalSampler):
 
     def log_target(self, particles: Tensor, initial: Tensor) -> Tensor:
         """T f_{α,β}(D(g₀, g)) + log p_valid(g), (m,), of goals (m, G) from a start g₀ (G,)."""
-        chance = self.predictor(initial.expand_as(particles), particles)
-        hard = difficulty(chance, self.alpha, self.beta)
+        logits = self.predictor.logits(initial.expand_as(particles), particles)
+        hard = difficulty(logits, self.alpha, self.beta)
         return self.temperature * hard + self.validity.log_validity(particles)
 
     def scores(self) -> Tensor:

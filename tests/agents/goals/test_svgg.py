@@ -64,7 +64,14 @@ def test_difficulty_is_the_beta_density(a, b):
     """It integrates to one over [0, 1]."""
     middles = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
     # Midpoint rule; the density's slope is infinite at an end for b = 1.5: error about h^1.5.
-    assert abs(float(difficulty(middles, a, b).mean()) - 1.0) < 1e-5
+    assert abs(float(difficulty(torch.logit(middles), a, b).mean()) - 1.0) < 1e-5
+
+
+def test_difficulty_of_certain_goals_has_a_slope():
+    """Where D has run to 0 or 1 in float32, the gradient is still a number."""
+    logits = torch.tensor([-200.0, 200.0], requires_grad=True)
+    slope = torch.autograd.grad(difficulty(logits, 1.5, 1.5).sum(), logits)[0]
+    assert torch.isfinite(slope).all()
 
 
 def test_gradient_of_the_target(trained):
