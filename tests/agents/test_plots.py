@@ -161,6 +161,8 @@ def test_safe_runs_have_three_panels(make, drawn, tmp_path):
     assert set(limit.get_ydata()) == {20.0}
     assert limit.get_linestyle() == "--"
     assert training.lines[0].get_ydata().tolist() == [0.0, 200.0, 400.0]
+    # Costs are seen against no cost at all.
+    assert costs.get_ylim()[0] == training.get_ylim()[0] == 0.0
     assert drawn[0].get_suptitle() == "SoftWalker2D"
 
 
@@ -180,6 +182,15 @@ def test_a_cost_as_metric_is_drawn_once(make, drawn, tmp_path):
     labels = [axes.get_ylabel() for axes in drawn[0].axes]
     assert labels == ["episode cost", "cost of the training so far"]
     assert names(drawn[0]) == ["sac (1 run)", "cost limit 20"]
+
+
+def test_shares_are_percentages(make, drawn, tmp_path):
+    """A rate is drawn against all of its range, in per cent."""
+    plot(Plot((make("a"),), metric="success_rate", out=tmp_path / "curves.png"))
+    (axes,) = drawn[0].axes
+    low, high = axes.get_ylim()
+    assert low < 0.0 < 1.0 < high
+    assert axes.yaxis.get_major_formatter()(0.5) == "50%"
 
 
 def test_the_same_run_counts_once(make, drawn, tmp_path):
