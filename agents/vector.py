@@ -129,9 +129,10 @@ class GymnasiumVecEnv(VecEnv):
                 "without info['final_obs']; use autoreset_mode NEXT_STEP or DISABLED"
             )
         rows = np.flatnonzero(ended)
+        last = [info["final_obs"][i] for i in rows]
         after = after.clone()
-        after[torch.as_tensor(rows, device=self.device)] = torch.stack(
-            [self._seen(info["final_obs"][i]) for i in rows]
+        after[torch.as_tensor(rows, device=self.device)] = self._seen(
+            torch.stack(last) if self._torch else np.stack(last)
         )
         return after
 

@@ -2,12 +2,15 @@
 
     python benchmarks/replay.py [--rounds N] [--n-steps N] [--device DEVICE]
 
-Prints a table: milliseconds of keeping one step of N environments and of drawing a batch of 256,
-and the ratios. Both replays hold the same 1,048,576 transitions of 64 numbers observed and 16
-done. They take turns within a round; times are process time on one thread of torch, medians over
-rounds, the ratios too are taken within a round. `add` starts from arrays as Stable-Baselines3's
-loop has them, `add_batch` from tensors as `agents.collection` has them. On an accelerator it is
-wall time, with the device waited for.
+Prints two tables. The first: milliseconds of keeping one step of N environments and of drawing a
+batch of 256, and the ratios. Both replays hold the same 1,048,576 transitions of 64 numbers
+observed and 16 done. They take turns within a round; times are process time on one thread of
+torch, medians over rounds, the ratios too are taken within a round. `add` starts from arrays as
+Stable-Baselines3's loop has them, `add_batch` from tensors as `agents.collection` has them. On an
+accelerator it is wall time, with the device waited for.
+
+The second: milliseconds of a vector step of collection, actor included, from environments that
+cost nothing: in tensors, and in Stable-Baselines3's loop with its replay.
 """
 
 from __future__ import annotations
@@ -16,13 +19,17 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 
+from agents.actor_critic import ActorCritic
 from agents.replay import TensorReplayBuffer
 
 ENVS = (1, 64, 1024, 4096)
@@ -116,6 +123,52 @@ def ratio(found: dict[str, list[float]], theirs: str, ours: str) -> str:
     return f"{statistics.median(each):.2f} ({each[0]:.2f}–{each[-1]:.2f})"
 
 
+class Free(gymnasium.vector.VectorEnv):
+    """Always the same step: all that is timed is what the agent does around it."""
+
+    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP}
+
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs, self._row = num_envs, step(num_envs)
+        self.single_observation_space, self.single_action_space = spaces_()
+        ended, final = self._row["ended"], np.full(num_envs, None, dtype=object)
+        for i in np.flatnonzero(ended):
+            final[i] = self._row["next_observations"][i]
+        self._info = {"final_obs": final, "_final_obs": ended, "final_info": {}}
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        return self._row["observations"], {}
+
+    def step(self, actions: Any) -> Any:
+        row = self._row
+        seen, over = row["next_observations"], (row["terminated"], row["ended"])
+        return seen, row["rewards"], *over, dict(self._info)
+
+
+def collection(num_envs: int, rounds: int, device: str) -> str:
+    """A line of the second table."""
+    options: dict[str, Any] = {"gradient_steps": 0, "learning_starts": 0, "device": device}
+    kinds = {"theirs": ReplayBuffer, "ours": TensorReplayBuffer}
+    steps, found = max(10, CALLS[num_envs] // 10), {name: [] for name in kinds}
+    for turn in range(rounds + 1):
+        for name, kind in kinds.items():
+            model = ActorCritic(
+                "MlpPolicy",
+                Free(num_envs),
+                buffer_size=SIZE // 4,
+                replay_buffer_class=kind,
+                policy_kwargs={"net_arch": [64, 64]},
+                **options,
+            ).learn(num_envs, log_interval=None)
+            go_on = {"log_interval": None, "reset_num_timesteps": False}
+            learn = partial(model.learn, steps * num_envs, **go_on)
+            spent = per_call(learn, 1, device) / steps
+            if turn:
+                found[name].append(spent)
+    times = " | ".join(f"{statistics.median(found[name]):.2f}" for name in kinds)
+    return f"| {num_envs:,} | {times} | {ratio(found, 'theirs', 'ours')} |"
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -129,6 +182,10 @@ def main() -> None:
     print("| ---: |" + " ---: |" * 8)
     for num_envs in ENVS:
         print(measure(num_envs, options.rounds, options.n_steps, options.device), flush=True)
+    print("\n| environments | SB3's loop | in tensors | ratio |")
+    print("| ---: |" + " ---: |" * 3)
+    for num_envs in ENVS:
+        print(collection(num_envs, options.rounds, options.device), flush=True)
 
 
 if __name__ == "__main__":
