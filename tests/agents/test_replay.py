@@ -205,22 +205,26 @@ def test_state_round_trip(count):
     made = steps(count + 10, gaps=True)
     for row in made[:count]:
         one.add_batch(row)
-    state = one.get_state()
+    state, right = one.get_state(), drawn(one)
     other = buffer(n_steps=3, with_costs=True)
-    for row in made[count:]:
-        one.add_batch(row)
     for row in steps(ROWS, seed=1):
+        one.add_batch(row)  # changes nothing that was saved
         other.add_batch(row)  # to be forgotten
     other.set_state(state)
     assert other.size() == min(count, ROWS)
+    same(drawn(other), right)
+    one.set_state(state)
     for row in made[count:]:
+        one.add_batch(row)
         other.add_batch(row)
-    batches = []
-    for kept in (one, other):
-        np.random.seed(0)  # noqa: NPY002
-        batches.append(kept.sample(300))
-    same(*batches)
-    assert torch.equal(batches[0].costs, batches[1].costs)
+    same(drawn(other), drawn(one))
+    assert torch.equal(drawn(other).costs, drawn(one).costs)
+
+
+def drawn(kept: TensorReplayBuffer):
+    """A batch by a seed of its own."""
+    np.random.seed(0)  # noqa: NPY002
+    return kept.sample(300)
 
 
 def test_pictures_stay_bytes():
