@@ -161,11 +161,6 @@ class TensorReplayBuffer(BaseBuffer):
         if self.pos == self.buffer_size:
             self.full, self.pos = True, 0
 
-    def reset(self) -> None:
-        """Forget everything."""
-        super().reset()
-        self.valid[:] = False
-
     # ------------------------------------------------------------------ out
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> Batch:
@@ -206,7 +201,7 @@ class TensorReplayBuffer(BaseBuffer):
     def _avoid_gaps(self, drawn: np.ndarray) -> np.ndarray:
         """Draw (row, environment) again, evenly, wherever no transition is kept; (2, B)."""
         while len(gaps := np.flatnonzero(~self.valid[drawn[0], drawn[1]])):
-            if not self.valid.any():
+            if not self.valid[: self.size()].any():
                 raise ConfigurationError(EMPTY)
             drawn[0, gaps] = np.random.randint(0, self.size(), len(gaps))
             drawn[1, gaps] = np.random.randint(0, self.n_envs, len(gaps))
@@ -265,7 +260,6 @@ class TensorReplayBuffer(BaseBuffer):
         self.pos, self.full = int(state["pos"]), bool(state["full"])
         for name, kept in self.store.items():
             kept[:size] = torch.as_tensor(saved[name]).to(kept)
-        self.valid[:] = False
         self.valid[:size] = np.asarray(state["valid"])
 
 

@@ -244,6 +244,9 @@ def test_reset_forgets():
     kept.reset()
     with pytest.raises(ConfigurationError, match="no transition yet"):
         kept.sample(1)
+    kept.add_batch(steps(1)[0] | {"valid": np.zeros(N, dtype=bool)})
+    with pytest.raises(ConfigurationError, match="no transition yet"):
+        kept.sample(1)
 
 
 def test_errors():
