@@ -18,7 +18,6 @@ from agents.vector import GymnasiumVecEnv
 from simenv.errors import ConfigurationError
 
 
-@torch.no_grad()
 def collect(
     model: Any,
     env: GymnasiumVecEnv,
@@ -66,13 +65,13 @@ def collect(
         model._last_obs = env.observations
         count = int(step.valid.sum())
         model.num_timesteps, taken, steps = model.num_timesteps + count, taken + count, steps + 1
-        carry_on = _tell(model, step, callback, action_noise, log_interval)
-        if not carry_on:
+        if not _tell(model, step, callback, action_noise, log_interval):
             return RolloutReturn(taken, model._episode_num - episodes, continue_training=False)
     callback.on_rollout_end()
     return RolloutReturn(taken, model._episode_num - episodes, continue_training=True)
 
 
+@torch.no_grad()
 def scaled_actions(
     model: Any, env: GymnasiumVecEnv, learning_starts: int, noise: ActionNoise | None
 ) -> Tensor:
@@ -125,7 +124,7 @@ def _tell(
         noise.reset(**kwargs)
     dones = step.ended.cpu().numpy()
     callback.update_locals({"self": model, "transitions": step, "dones": dones, "infos": infos})
-    if callback.on_step() is False:
+    if not callback.on_step():
         return False
     model._on_step()
     if log_interval and before // log_interval != model._episode_num // log_interval:

@@ -294,6 +294,7 @@ class Listener(BaseCallback):
     def _on_step(self) -> bool:
         self.heard.append((self.num_timesteps, int(self.model.replay_buffer.valid.sum())))
         self.dones = self.locals["dones"]
+        assert torch.is_grad_enabled()  # a callback may train something of its own
         return self.n_calls < self.stop
 
 
