@@ -157,7 +157,7 @@ class GymnasiumVecEnv(VecEnv):
         if not self.has_costs:
             return None
         none = torch.zeros(self.num_envs, dtype=torch.float64, device=self.device)
-        return none if costs is None else torch.where(self._flags(self._resetting), none, costs)
+        return none if costs is None else costs
 
     def _success(self, info: dict[str, Any], ended: np.ndarray) -> Tensor | None:
         for name in ("success", "is_success"):

@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from agents.actor_critic import ActorCritic
 from agents.environments import as_vec_env
 from agents.replay import TensorReplayBuffer
-from agents.transitions import Transitions
+from agents.transitions import EpisodeSums, Transitions
 from agents.vector import GymnasiumVecEnv
 from simenv.envs.vector import VectorEnv
 from simenv.errors import ConfigurationError
@@ -412,6 +412,21 @@ def test_state_round_trip(mode):
     for step, action in zip(first, actions[11:], strict=True):
         assert_same(other.advance(action), step)
     assert (other.episodes, other.total_cost) == (one.episodes, one.total_cost)
+
+
+def test_sums_of_episodes_round_trip():
+    """Sums of running episodes and the total cost go into the state; a reset clears the former."""
+    env = started(ladders(N, AutoresetMode.SAME_STEP))
+    for _ in range(HORIZON + 1):
+        advance(env)
+    other = EpisodeSums(N, env.device)
+    other.set_state(env.sums.get_state())
+    assert other.total_cost == env.total_cost > 0
+    assert (other.episodes, other.has_costs) == (env.episodes, True)
+    assert torch.equal(other.get_state()["running"], env.sums.get_state()["running"])
+    assert env.sums.get_state()["running"].any()
+    env.reset()
+    assert not env.sums.get_state()["running"].any()
 
 
 @every_mode
