@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,26 +38,31 @@ def write(folder: Path, state: Mapping[str, Any]) -> None:
     """Write a state to `folder`; whatever happens on the way, a state there before stays whole.
 
     Args:
-        folder: where to; its parent is made if need be.
+        folder: where to; its parent is made if need be. It must be absent, empty or a checkpoint.
         state: parts by name ([a-z_]+), each nested dictionaries, lists and tuples of tensors,
             arrays, numbers, strings, booleans and None.
 
     Raises:
+        CheckpointError: the folder holds something else, which would be lost.
         TypeError: a value of another kind.
         OSError: the disk is full, or not writable.
     """
     folder = Path(folder)
+    if folder.exists() and not (folder / "manifest.json").is_file() and any(folder.iterdir()):
+        raise CheckpointError(f"{folder} holds something else than a checkpoint")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial, old = _sibling(folder, "partial"), _sibling(folder, "old")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         _write_files(partial, state)
-    except BaseException:
+        _put_in_place(partial, folder)
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        raise
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    # A folder cannot take the place of another in one step; `read` knows of the old one.
+    old = _old(folder)
     if folder.exists():
-        # A folder cannot take the place of another in one step; `read` knows of the old one.
         shutil.rmtree(old, ignore_errors=True)
         os.replace(folder, old)
     os.replace(partial, folder)
@@ -72,8 +78,8 @@ def read(folder: Path, parts: tuple[str, ...] | None = None) -> dict[str, Any]:
             another format. Nothing in a file is ever executed.
     """
     folder = Path(folder)
-    if not folder.is_dir() and _sibling(folder, "old").is_dir():
-        folder = _sibling(folder, "old")
+    if not folder.is_dir() and _old(folder).is_dir():
+        folder = _old(folder)
     digests = _manifest(folder)
     for name, digest in digests.items():
         _check(folder / name, digest, parts)
@@ -104,13 +110,20 @@ def _write_files(folder: Path, state: Mapping[str, Any]) -> None:
         arrays: dict[str, np.ndarray] = {}
         plain[part] = _encode(value, part, arrays)
         if arrays:
-            save_file(arrays, folder / f"{part}.safetensors")
+            _save_arrays(arrays, folder / f"{part}.safetensors")
     (folder / "state.json").write_text(json.dumps(plain))
     digests = {path.name: _digest(path) for path in sorted(folder.iterdir())}
     manifest = {"format": FORMAT, "sha256": digests}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
     for path in (*folder.iterdir(), folder):
         _sync(path)
+
+
+def _save_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
+    try:
+        save_file(arrays, path)
+    except SafetensorError as error:
+        raise OSError(f"{path} could not be written: {error}") from error
 
 
 def _manifest(folder: Path) -> dict[str, str]:
@@ -162,17 +175,28 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _sibling(folder: Path, suffix: str) -> Path:
-    return folder.with_name(f"{folder.name}.{suffix}")
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
 # ------------------------------------------------------------------------------- values
+
+
+def holds(value: Any) -> bool:
+    """Whether a checkpoint can hold a value."""
+    try:
+        _encode(value, "value", {})
+    except TypeError:
+        return False
+    return True
 
 
 def _encode(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     """A value as JSON; its tensors and arrays go to `arrays` under their path."""
     if isinstance(value, (torch.Tensor, np.ndarray)):
         kind = "torch" if torch.is_tensor(value) else "numpy"
+        while path in arrays:  # keys such as "a/b" and 0 beside "0" may lead to the same path
+            path += "~"
         arrays[path] = _array(value)
         return {ARRAY: path, "kind": kind}
     if isinstance(value, np.generic):
@@ -216,4 +240,4 @@ def _decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
 
 def _pairs(value: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[Any, Any]]:
     for key, v in value[ITEMS] if ITEMS in value else value.items():
-        yield key, _decode(v, arrays)
+        yield _decode(key, arrays), _decode(v, arrays)

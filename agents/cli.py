@@ -117,11 +117,13 @@ def _train_options(name: str, kind: Any, words: list[str]) -> Any:
 
     from agents.train_options import preset
 
-    # The id comes first, so that its preset can fill in the defaults of everything else.
-    if not words or words[0].startswith("-"):
-        return tyro.cli(kind, prog=f"simenv train {name}", args=words)
-    default = kind(words[0], **preset(name, words[0]))
-    return tyro.cli(kind, prog=f"simenv train {name} ID", args=words[1:], default=default)
+    # The id is needed first, so that its preset can fill in the defaults of everything else.
+    if words and not words[0].startswith("-"):
+        task_id, words = words[0], words[1:]
+    else:
+        task_id = tyro.cli(kind, prog=f"simenv train {name}", args=words).id
+    default = kind(task_id, **preset(name, task_id))
+    return tyro.cli(kind, prog=f"simenv train {name} ID", args=words, default=default)
 
 
 def _resume(words: list[str]) -> None:

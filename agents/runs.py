@@ -11,13 +11,16 @@ video/           what `simenv record` wrote
 from __future__ import annotations
 
 import csv
+import fcntl
 import importlib.metadata
 import io
 import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +34,7 @@ from torch import Tensor
 import simenv
 from simenv.envs.functional import Functional
 from simenv.errors import RunError, UnknownTaskError
-from simenv.registry import TASKS
+from simenv.registry import TASKS, find
 
 PACKAGES = ("warp-lang", "torch", "gymnasium", "stable-baselines3", "numpy")
 
@@ -77,8 +80,14 @@ class Run:
         return config
 
     def functional(self, *, num_envs: int, device: str | None = None) -> Functional:
-        """The run's task, on `device` or the run's own."""
+        """The run's task, on `device` or the run's own.
+
+        Raises:
+            UnknownTaskError: the config names none of simenv's ids.
+        """
         config = self.config
+        # An id, never "module:Class": a config from elsewhere must not choose code to import.
+        find(config["id"])
         return Functional(
             config["id"], num_envs=num_envs, size=config["size"], device=device or config["device"]
         )
@@ -95,6 +104,8 @@ class Run:
         if set(rows[0]) <= set(columns):
             with file.open("a", newline="") as stream:
                 csv.DictWriter(stream, columns, restval="nan").writerows(rows)
+                stream.flush()
+                os.fsync(stream.fileno())
             return
         self._write_rows([*before, *rows], [*columns, *(k for k in rows[0] if k not in columns)])
 
@@ -147,14 +158,22 @@ class Run:
         """Remove all but the newest checkpoints."""
         for folder in self.checkpoints()[:-keep]:
             _remove(folder)
-        for leftover in (self.path / "checkpoints").glob("*.partial"):
+        # What a killed process left half written or half removed.
+        for leftover in (self.path / "checkpoints").glob(".step-*"):
             shutil.rmtree(leftover)
 
     def save(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Write a checkpoint: to a temporary file first, then in its place."""
+        """Write a checkpoint: to a temporary file first, then in its place.
+
+        Raises:
+            OSError: the disk is full, or not writable.
+        """
         file = self.path / "checkpoints" / f"{name}.safetensors"
         partial = file.with_suffix(".partial")
-        save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, partial)
+        try:
+            save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, partial)
+        except SafetensorError as error:
+            raise OSError(f"{partial} could not be written: {error}") from error
         with partial.open("rb") as stream:
             os.fsync(stream.fileno())
         os.replace(partial, file)
@@ -175,20 +194,36 @@ class Run:
             raise RunError(f"checkpoint {file} is damaged: {error}") from error
 
     def _replace(self, name: str, text: str) -> None:
-        partial = self.path / f"{name}.partial"
-        with partial.open("w", newline="") as stream:
+        # A fresh file: a name that somebody could foresee might be a link to elsewhere.
+        handle, partial = tempfile.mkstemp(prefix=f".{name}-", dir=self.path, text=True)
+        with os.fdopen(handle, "w", newline="") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
+        os.chmod(partial, 0o644)
         os.replace(partial, self.path / name)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in the same folder.
+
+        Raises:
+            RunError: one does already.
+        """
+        with (self.path / ".lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(f"another process is training in {self.path}") from error
+            yield
 
 
 def _remove(folder: Path) -> None:
     # Out of the way in one step first: half removed, it would look like a damaged checkpoint.
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    os.replace(folder, partial)
-    shutil.rmtree(partial)
+    hidden = folder.with_name(f".{folder.name}.removed")
+    shutil.rmtree(hidden, ignore_errors=True)
+    os.replace(folder, hidden)
+    shutil.rmtree(hidden)
 
 
 def require_id(task_id: str) -> None:

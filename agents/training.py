@@ -30,6 +30,9 @@ from simenv.errors import CheckpointError, ConfigurationError, RunError
 EVALUATION_SEED = 1_000_000
 """First seed of the evaluation episodes, far from those of training."""
 
+TASK = ("id", "size", "cost")
+"""Options that say which environment it is."""
+
 
 def train(algorithm: str, options: Train) -> Run:
     """Train, writing metrics and checkpoints as it goes; returns the finished run.
@@ -41,7 +44,8 @@ def train(algorithm: str, options: Train) -> Run:
     """
     agent, feed = build(algorithm, options)
     run = Run.create(algorithm, options, options.seed)
-    return _learn(run, agent, options, Trainer(run, agent, options, feed))
+    with run.locked():
+        return _learn(run, agent, options, Trainer(run, agent, options, feed))
 
 
 def resume(options: Resume) -> Run:
@@ -58,10 +62,14 @@ def resume(options: Resume) -> Run:
     settings = replace(saved, steps=steps, progress_bar=options.progress_bar)
     agent, feed = build(run.config["command"], settings)
     trainer = Trainer(run, agent, settings, feed)
-    state = agent.load_checkpoint(chosen_checkpoint(run, options.checkpoint))
-    trainer.set_state(state["trainer"])
-    run.forget_after(agent.num_timesteps)
-    return _learn(run, agent, settings, trainer)
+    with run.locked():
+        state = agent.load_checkpoint(chosen_checkpoint(run, options.checkpoint))
+        trainer.set_state(state["trainer"])
+        if steps <= agent.num_timesteps:
+            done = agent.num_timesteps
+            raise RunError(f"{run.path} is finished at step {done}; go on with more --steps")
+        run.forget_after(agent.num_timesteps)
+        return _learn(run, agent, settings, trainer)
 
 
 def build(algorithm: str, options: Train) -> tuple[Any, GoalFeed | None]:
@@ -101,7 +109,10 @@ def restore_options(run: Run) -> Train:
     known = {f.name for f in fields(kind)}
     given = {k: v for k, v in config.items() if k in known}
     given |= {k: tuple(v) for k, v in given.items() if isinstance(v, list)}
-    return kind(**given | {"out": Path(config["out"]) if config.get("out") else None})
+    try:
+        return kind(**given | {"out": Path(config["out"]) if config.get("out") else None})
+    except (TypeError, AttributeError) as error:
+        raise RunError(f"{run.path / 'config.json'} is damaged: {error}") from error
 
 
 def chosen_checkpoint(run: Run, name: str | None = None) -> Path:
@@ -125,24 +136,22 @@ def chosen_checkpoint(run: Run, name: str | None = None) -> Path:
 
 
 def _algorithm(run: Run) -> Any:
-    command = run.config["command"]
+    command = run.config.get("command")
     if command not in ALGORITHMS:
         raise RunError(f"{run.path} was made by {command!r}, not by 'simenv train'")
     return ALGORITHMS[command]
 
 
 def _learn(run: Run, agent: Any, options: Train, trainer: Trainer) -> Run:
-    left = options.steps - agent.num_timesteps
-    if left <= 0:
-        raise RunError(f"{run.path} is finished at step {agent.num_timesteps}; go on with --steps")
     agent.tensorboard_log = str(run.path / "tensorboard")
     with one_thread(), Interruption() as trainer.interruption:
         agent.learn(
-            left,
+            options.steps - agent.num_timesteps,
             callback=trainer if trainer.feed is None else [trainer.feed, trainer],
             progress_bar=options.progress_bar,
             tb_log_name=run.config["command"],
-            reset_num_timesteps=agent.num_timesteps == 0,
+            # A restored agent has an observation to go on from, even at step 0.
+            reset_num_timesteps=agent._last_obs is None,
         )
     return run
 
@@ -185,6 +194,7 @@ class Trainer(BaseCallback):
         self._due("evaluation", self.options.eval_every)
         self._due("save", self.options.save_every)
         self.save()
+        self.interruption.raise_if_caught()
 
     def _due(self, what: str, every: int) -> bool:
         if self.num_timesteps < self._next[what]:
@@ -216,10 +226,21 @@ class Trainer(BaseCallback):
     def get_state(self) -> dict[str, Any]:
         """When evaluation and checkpoint are due next, the time so far, and who chooses goals."""
         goals = None if self.feed is None else self.feed.get_state()
-        return {"next": dict(self._next), "seconds": self.seconds, "goals": goals}
+        task = {name: getattr(self.options, name) for name in TASK}
+        return {"next": dict(self._next), "seconds": self.seconds, "goals": goals, "task": task}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `get_state` gave."""
+        """Go on from what `get_state` gave.
+
+        Raises:
+            CheckpointError: it belongs to another environment.
+        """
+        for name, value in state["task"].items():
+            if value != getattr(self.options, name):
+                raise CheckpointError(
+                    f"the checkpoint belongs to another environment: its {name} is {value!r}, "
+                    f"here it is {getattr(self.options, name)!r}"
+                )
         self._next, self._seconds = dict(state["next"]), state["seconds"]
         if self.feed is not None:
             self.feed.set_state(state["goals"])

@@ -87,7 +87,38 @@ def test_other_kinds_are_refused(tmp_path, value):
     assert not list(tmp_path.iterdir())
 
 
+def test_other_folders_are_left_alone(tmp_path):
+    """A folder that holds something else is refused and keeps it; an empty one is taken."""
+    (tmp_path / "thesis.txt").write_text("years")
+    with pytest.raises(CheckpointError, match="something else than a checkpoint"):
+        checkpoints.write(tmp_path, STATE)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+    (tmp_path / "empty").mkdir()
+    checkpoints.write(tmp_path / "empty", STATE)
+    assert same(checkpoints.read(tmp_path / "empty"), STATE)
+
+
+def test_paths_that_meet(tmp_path):
+    """Keys whose paths are spelt alike keep an array each."""
+    one, two, three = (torch.full((2,), float(i)) for i in range(3))
+    state = {"part": {"a": {"b": one}, "a/b": two, 0: three, "0": one, (1, "x"): two}}
+    checkpoints.write(tmp_path / "a", state)
+    assert same(checkpoints.read(tmp_path / "a"), state)
+
+
 # ------------------------------------------------------------------------------- crashes
+
+
+def test_a_full_disk_is_an_os_error(folder, monkeypatch):
+    """The library that writes tensors has an error of its own for a full disk."""
+
+    def full(*args):
+        raise checkpoints.SafetensorError("I/O error: no space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(OSError, match=r"parameters\.safetensors could not be written.*no space"):
+        checkpoints.write(folder, STATE)
+    assert files(folder.parent) == ["step-1"]
 
 
 @pytest.mark.parametrize("fault", ["save_file", "replace", "fsync"])
@@ -123,6 +154,8 @@ def test_killed_between_the_two_moves(folder, monkeypatch):
     monkeypatch.undo()
     assert not folder.exists()
     assert same(checkpoints.read(folder), STATE)
+    checkpoints.write(folder, {"plain": 9})
+    assert checkpoints.read(folder) == {"plain": 9}
 
 
 # ------------------------------------------------------------------------------- damage

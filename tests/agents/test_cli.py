@@ -152,6 +152,14 @@ def test_presets_fill_in_and_flags_win(tmp_path):
     assert stated["steps"] != 8
 
 
+def test_presets_hold_wherever_the_id_stands(tmp_path):
+    """Flags before the id do not lose its preset."""
+    line = "train sac --steps 8 --eval-episodes 1 --no-progress-bar Pendulum-v1"
+    assert simenv_command(tmp_path, line) == 0
+    config = Run(tmp_path / "runs/Pendulum-v1-sac-0").config
+    assert (config["steps"], config["num_envs"]) == (8, preset("sac", "Pendulum-v1")["num_envs"])
+
+
 def test_presets_are_options():
     """Every preset is for a known id, and names options that its algorithm has."""
     for algorithm, tables in presets().items():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
-from agents import CAL, FLAC, ActorCritic, SACLag, checkpoints
+from agents import CAL, FLAC, SACPID, ActorCritic, SACLag, checkpoints
 from agents.environments import make_vec
 from agents.spaces import describe_space, same, space_from
 from simenv.errors import CheckpointError, ConfigurationError
@@ -95,7 +97,8 @@ def test_another_environment_is_refused(tmp_path):
 def test_nonsense_is_refused(tmp_path, change):
     """A folder that is in order but describes no agent is refused as such."""
     agent = ActorCritic("MlpPolicy", "Pendulum-v1", policy_kwargs=ARCH, **TINY)
-    state = {"about": {**agent.about(), **change}, "parameters": state_of(agent)}
+    about = {**agent.about(), **change}
+    state = {"about": about, "parameters": state_of(agent), "extra": {}}
     checkpoints.write(tmp_path / "model", state)
     with pytest.raises(CheckpointError, match=r"does not fit|holds a 3"):
         ActorCritic.load(tmp_path / "model")
@@ -115,6 +118,73 @@ def test_a_saved_agent_is_no_checkpoint(tmp_path):
     agent.save(tmp_path / "model")
     with pytest.raises(CheckpointError, match="does not fit this agent: 'replay'"):
         agent.load_checkpoint(tmp_path / "model")
+
+
+def test_a_multiplier_outside_of_torch_is_kept(tmp_path):
+    """What SACPID's controller has come to is saved and loaded."""
+    env = make_vec("Pendulum-v1", 1, cost="effort")
+    agent = SACPID("MlpPolicy", env, cost_limit=1.0, policy_kwargs=ARCH, **TINY)
+    agent.controller.step(9.0)
+    assert float(agent.multiplier) > 0.0
+    agent.save(tmp_path / "model")
+    assert float(SACPID.load(tmp_path / "model").multiplier) == float(agent.multiplier)
+
+
+def test_what_cannot_be_saved_is_asked_for(tmp_path):
+    """A step size that is a function is left out of the file, and needed to load it."""
+    agent = ActorCritic(
+        "MlpPolicy", "Pendulum-v1", learning_rate=lambda left: left, policy_kwargs=ARCH, **TINY
+    )
+    agent.save(tmp_path / "model")
+    with pytest.raises(CheckpointError, match=r"could not keep \['learning_rate'\]"):
+        ActorCritic.load(tmp_path / "model")
+    loaded = ActorCritic.load(tmp_path / "model", learning_rate=1e-3)
+    assert same(flat(state_of(loaded)), flat(state_of(agent)))
+
+
+class Passing(ActorCritic):
+    """An algorithm that passes everything on."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+class Renaming(ActorCritic):
+    """An algorithm with an option of its own, and a name of its own for the rest."""
+
+    def __init__(self, policy, env, *, mine=1, **rest):
+        self.mine = mine
+        super().__init__(policy, env, gamma=0.5, **rest)
+
+
+@pytest.mark.parametrize("kind", [Passing, Renaming])
+def test_subclasses(tmp_path, kind):
+    """However a subclass passes its arguments on, it is loaded as it was made."""
+    own = {"mine": 4} if kind is Renaming else {"gamma": 0.5}
+    agent = kind("MlpPolicy", "Pendulum-v1", tau=0.1, policy_kwargs=ARCH, **own, **TINY)
+    agent.save(tmp_path / "model")
+    loaded = kind.load(tmp_path / "model", env="Pendulum-v1")
+    assert (loaded.gamma, loaded.tau, getattr(loaded, "mine", None)) == (0.5, 0.1, own.get("mine"))
+    assert loaded.replay_buffer.buffer_size == 100
+    assert copy.copy(agent).tau == 0.1
+
+
+def test_nothing_to_go_on_from():
+    """A checkpoint before any learning is refused: there is no state yet."""
+    agent = ActorCritic("MlpPolicy", "Pendulum-v1", policy_kwargs=ARCH, **TINY)
+    with pytest.raises(ConfigurationError, match="call learn first"):
+        agent.get_state()
+
+
+def test_pickles_are_not_offered(tmp_path):
+    """The ways of Stable-Baselines3 that read or write a pickle name those that do not."""
+    agent = ActorCritic("MlpPolicy", "Pendulum-v1", policy_kwargs=ARCH, **TINY)
+    trap = tmp_path / "trap.pkl"
+    trap.write_bytes(b"cos\nsystem\n(S'touch trapped'\ntR.")
+    for call in (agent.load_replay_buffer, agent.save_replay_buffer, agent.set_parameters):
+        with pytest.raises(ConfigurationError, match=r"folder"):
+            call(trap)
+    agent.set_parameters(agent.get_parameters())
 
 
 def test_arguments_are_noted_as_given():

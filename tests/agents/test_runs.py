@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -229,6 +230,26 @@ def test_foreign_checkpoint(run, functional, change):
     }
     with pytest.raises(RunError, match=rf"does not fit the task.*{words[change]}"):
         load_controller(run, functional)
+
+
+@pytest.mark.parametrize("command", ["optimise", "sac"])
+def test_a_malicious_config_is_not_imported(run, command):
+    """A config cannot name a module: what `record` and `evaluate` make of it are registered ids."""
+    run.write_json("config.json", {**run.config, "command": command, "id": "this:s"})
+    with pytest.raises(UnknownTaskError, match="unknown task id 'this:s'"):
+        run.functional(num_envs=1)
+    assert "this" not in sys.modules
+
+
+def test_a_link_is_replaced_not_followed(run, tmp_path):
+    """Files are replaced: a link in a run folder does not lead writes elsewhere."""
+    target = tmp_path / "precious"
+    target.write_text("mine")
+    (run.path / "evaluation.json").symlink_to(target)
+    (run.path / "evaluation.json.partial").symlink_to(target)
+    run.write_json("evaluation.json", {"a": 1})
+    assert target.read_text() == "mine"
+    assert json.loads((run.path / "evaluation.json").read_text()) == {"a": 1}
 
 
 def test_run_of_an_unknown_command(run, functional):
