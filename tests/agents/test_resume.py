@@ -130,7 +130,7 @@ def test_a_run_is_repeatable(reference, tmp_path):
 def test_more_steps(tmp_path):
     """A finished run goes on where more steps are asked for; else it says that it is finished."""
     run = train(*options("sac", tmp_path / "run", steps=100))
-    with pytest.raises(RunError, match=r"finished at step 100; go on with --steps"):
+    with pytest.raises(RunError, match=r"finished at step 100; go on with more --steps"):
         resume(Resume(run.path, progress_bar=False))
     resume(Resume(run.path, steps=140, progress_bar=False))
     assert run.metrics()["step"] == [0.0, 60.0, 100.0, 120.0, 140.0]
