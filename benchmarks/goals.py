@@ -37,8 +37,9 @@ AGENT: dict[str, Any] = {
     "policy_kwargs": {"net_arch": [128, 128]},
 }
 SVGG: dict[str, Any] = {
-    "temperature": 4.0,
-    "alpha": 1.5,
+    "temperature": 3.0,
+    "alpha": 3.0,
+    "beta": 1.5,
     "particle_steps": 5,
     "particle_learning_rate": 0.005,
     "recent_episodes": 100,

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from stable_baselines3.her import HerReplayBuffer
 
+from simenv.errors import ConfigurationError
+
 PARTS = ("observations", "next_observations")
 ARRAYS = ("actions", "rewards", "dones", "timeouts", "ep_start", "ep_length")
 
@@ -17,7 +19,15 @@ class HerBuffer(HerReplayBuffer):
 
     The same draws as `HerReplayBuffer`; `get_state` and `set_state` let training be resumed
     exactly. The state is made of arrays and numbers, and holds the filled part of the ring alone.
+
+    Raises:
+        ConfigurationError: `copy_info_dict`, since infos are no arrays; simenv's rewards need none.
     """
+
+    def __init__(self, *args: Any, copy_info_dict: bool = False, **kwargs: Any) -> None:
+        if copy_info_dict:
+            raise ConfigurationError("copy_info_dict = True is not offered; leave it at False")
+        super().__init__(*args, **kwargs)
 
     def get_state(self) -> dict[str, Any]:
         """Everything needed to go on from here."""

@@ -8,6 +8,7 @@ import torch
 from agents.environments import EpisodeMonitor
 from agents.goals.her import HerBuffer
 from simenv.envs.sb3 import SB3VecEnv
+from simenv.errors import ConfigurationError
 from tests.envs.reach import REACH
 
 STEPS = 4
@@ -23,7 +24,7 @@ def env():
 def make_buffer(env, size=100):
     """An empty buffer."""
     spaces = env.observation_space, env.action_space
-    return HerBuffer(size, *spaces, env=env, n_envs=2, copy_info_dict=False)
+    return HerBuffer(size, *spaces, env=env, n_envs=2)
 
 
 def fill(buffer, env, steps, seed=0):
@@ -64,6 +65,12 @@ def test_time_limits_are_no_ends(env):
     buffer = fill(make_buffer(env), env, 12)
     assert buffer.dones[:12].sum() == 2 * 12 / STEPS
     assert not bool(buffer.sample(200).dones.any())
+
+
+def test_infos_are_not_kept(env):
+    """They could not be saved."""
+    with pytest.raises(ConfigurationError, match="copy_info_dict"):
+        HerBuffer(10, env.observation_space, env.action_space, env=env, copy_info_dict=True)
 
 
 @pytest.mark.parametrize("steps", [10, 70])
