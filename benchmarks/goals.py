@@ -36,16 +36,6 @@ AGENT: dict[str, Any] = {
     "policy_delay": 2,
     "policy_kwargs": {"net_arch": [128, 128]},
 }
-SVGG: dict[str, Any] = {
-    "temperature": 3.0,
-    "alpha": 3.0,
-    "beta": 1.5,
-    "particle_steps": 5,
-    "particle_learning_rate": 0.005,
-    "recent_episodes": 100,
-    "batch_episodes": 50,
-    "predictor_steps": 50,
-}
 
 
 class Measure(BaseCallback):
@@ -65,8 +55,7 @@ class Measure(BaseCallback):
 
 def run(goals: str, seed: int, steps: int, env: VecEnv) -> np.ndarray:
     """Mean rates (3,) of the last three measurements of one training."""
-    sampler = SVGG if goals == "svgg" else {}
-    model, feed = make_goal_training(TASK, goals, seed=seed, sampler=sampler, **AGENT)
+    model, feed = make_goal_training(TASK, goals, seed=seed, **AGENT)
     measure = Measure(env, [steps - 2000, steps - 1000, steps])
     model.learn(steps, callback=CallbackList([measure] if feed is None else [feed, measure]))
     return np.mean(measure.rates, axis=0)

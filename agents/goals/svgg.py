@@ -38,9 +38,9 @@ def difficulty(logits: Tensor, a: float, b: float) -> Tensor:
 class SVGG(GoalSampler):
     """Stein variational goal generation.
 
-    Particles follow p̃(g) ∝ exp(T f_{α,β}(D(g₀, g))) p_valid(g): goals that the agent reaches about
-    half of the time, where goals have been achieved at all. Goals of new episodes are particles
-    drawn evenly. Until predictor and validity are ready, goals come evenly from the box.
+    Particles follow p̃(g) ∝ exp(T f_{α,β}(D(g₀, g))) p_valid(g): goals that the agent reaches often,
+    but not always, where goals have been achieved at all. Goals of new episodes are particles drawn
+    evenly. Until predictor and validity are ready, goals come evenly from the box.
 
     All models see the box as [−1, 1].
 
@@ -73,19 +73,19 @@ class SVGG(GoalSampler):
         box: GoalBox,
         *,
         num_particles: int = 200,
-        temperature: float = 20.0,
-        alpha: float = 2.0,
-        beta: float = 2.0,
-        particle_steps: int = 1,
-        particle_learning_rate: float = 0.01,
+        temperature: float = 3.0,
+        alpha: float = 3.0,
+        beta: float = 1.5,
+        particle_steps: int = 5,
+        particle_learning_rate: float = 0.005,
         hidden: Sequence[int] = (64, 64),
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-4,
         nu: float = 0.05,
         gamma: float = 10.0,
-        recent_episodes: int = 300,
-        batch_episodes: int = 100,
-        predictor_steps: int = 100,
+        recent_episodes: int = 100,
+        batch_episodes: int = 50,
+        predictor_steps: int = 50,
         validity_goals: int = 2000,
         kept_goals: int = 50_000,
         seed: int = 0,

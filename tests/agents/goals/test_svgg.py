@@ -35,7 +35,9 @@ def play(sampler, episodes, seed=0, steps=20):
 @pytest.fixture(scope="module")
 def trained():
     """A sampler after 400 episodes."""
-    sampler = SVGG(BOX, **SMALL, particle_learning_rate=0.02, seed=0)
+    sampler = SVGG(
+        BOX, **SMALL, temperature=20.0, alpha=2.0, beta=2.0, particle_learning_rate=0.02, seed=0
+    )
     play(sampler, 400)
     return sampler
 
