@@ -61,6 +61,8 @@ class Train:
     """Share of the critics that goes into their targets at each update."""
     n_steps: int = 1
     """Rewards summed before the bootstrap."""
+    target_entropy: float | None = None
+    """Entropy that the temperature aims at; default minus the number of actions. Not for FLAC."""
     net_arch: tuple[int, ...] = field(default=(128, 128))
     """Hidden layers of actor and critics."""
     layer_norm: bool = False
@@ -99,6 +101,8 @@ class Train:
         mine = {f.name: getattr(self, f.name) for f in fields(self)}
         policy = {name: mine.pop(name) for name in self.POLICY}
         policy = {k: list(v) if isinstance(v, tuple) else v for k, v in policy.items() if v}
+        if self.target_entropy is None:
+            del mine["target_entropy"]
         return {k: v for k, v in mine.items() if k not in self.RUN} | {"policy_kwargs": policy}
 
 
