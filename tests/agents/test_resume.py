@@ -61,15 +61,19 @@ def options(case: str, out: Path, **changes) -> tuple[str, Train]:
     return algorithm, kind(**TINY | CASES[case] | changes, out=out)
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Run:
+    """An uninterrupted run of the first case."""
+    return train(*options("sac", tmp_path_factory.mktemp("sac") / "run"))
+
+
 @pytest.fixture(scope="module", params=CASES)
-def reference(request, tmp_path_factory) -> Run:
-    """An uninterrupted run of every case."""
-    return train(*options(request.param, tmp_path_factory.mktemp(request.param) / "run"))
-
-
-def case_of(reference: Run) -> str:
-    """Which case a reference is."""
-    return reference.path.parent.name.rstrip("0123456789")
+def reference(request, plain, tmp_path_factory) -> tuple[str, Run]:
+    """Every case and an uninterrupted run of it."""
+    if request.param == "sac":
+        return "sac", plain
+    folder = tmp_path_factory.mktemp(request.param)
+    return request.param, train(*options(request.param, folder / "run"))
 
 
 def content(run: Run) -> dict[str, bytes]:
@@ -113,18 +117,17 @@ def broken_off(case: str, out: Path, at: int, monkeypatch) -> Run:
 @pytest.mark.parametrize("at", [20, 130, 214])
 def test_resume_equals_the_uninterrupted_run(reference, tmp_path, monkeypatch, at):
     """Killed before the first save, before and after the replay wraps: the same bits."""
-    case = case_of(reference)
+    case, whole = reference
     run = broken_off(case, tmp_path / "run", at, monkeypatch)
     resume(Resume(run.path, progress_bar=False))
-    assert content(run) == content(reference)
+    assert content(run) == content(whole)
 
 
-def test_a_run_is_repeatable(reference, tmp_path):
+def test_a_run_is_repeatable(plain, tmp_path):
     """The same seed gives the same run, so that the comparison above means something."""
-    case = case_of(reference)
-    assert content(train(*options(case, tmp_path / "run"))) == content(reference)
-    other = train(*options(case, tmp_path / "other", seed=4))
-    assert content(other) != content(reference)
+    assert content(train(*options("sac", tmp_path / "run"))) == content(plain)
+    other = train(*options("sac", tmp_path / "other", seed=4))
+    assert content(other) != content(plain)
 
 
 def test_more_steps(tmp_path):
@@ -137,18 +140,18 @@ def test_more_steps(tmp_path):
     assert [folder.name for folder in run.checkpoints()] == ["step-0000000120", "step-0000000140"]
 
 
-def test_a_broken_off_row_is_measured_again(tmp_path, monkeypatch):
+def test_a_broken_off_row_is_measured_again(plain, tmp_path, monkeypatch):
     """A metrics file whose last row was torn, or lies beyond the checkpoint, is put right."""
     run = broken_off("sac", tmp_path / "run", 130, monkeypatch)
     with (run.path / "metrics.csv").open("a") as stream:
         stream.write("120,0.5,7.0")
     resume(Resume(run.path, progress_bar=False))
-    assert content(run) == content(train(*options("sac", tmp_path / "whole")))
+    assert content(run) == content(plain)
 
 
-def test_the_trained_agent_is_the_last_checkpoint(tmp_path):
+def test_the_trained_agent_is_the_last_checkpoint(plain):
     """What a run leaves to play is its last networks, whatever they scored."""
-    run = train(*options("sac", tmp_path / "run"))
+    run = plain
     found = load_agent(run).policy.state_dict()
     saved = checkpoints.read(run.checkpoints()[-1])["parameters"]["modules"]["policy"]
     assert all(torch.equal(found[name], saved[name]) for name in saved)
@@ -159,11 +162,9 @@ def test_the_trained_agent_is_the_last_checkpoint(tmp_path):
 
 
 @pytest.fixture
-def copy(reference, tmp_path) -> Run:
-    """A copy of a finished run, to be spoilt; of the first case alone."""
-    if case_of(reference) != "sac":
-        pytest.skip("one case is enough")
-    shutil.copytree(reference.path, tmp_path / "copy")
+def copy(plain, tmp_path) -> Run:
+    """A copy of a finished run, to be spoilt."""
+    shutil.copytree(plain.path, tmp_path / "copy")
     return Run(tmp_path / "copy")
 
 
@@ -269,9 +270,8 @@ def test_a_malicious_config_names_nothing_to_execute(copy, change, words):
 @pytest.mark.parametrize(
     ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
 )
-def test_a_signal_finishes_the_step_and_saves(reference, tmp_path, monkeypatch, number, raised):
+def test_a_signal_finishes_the_step_and_saves(plain, tmp_path, monkeypatch, number, raised):
     """A signal in the middle of a step ends the run behind it, saved; it goes on from there."""
-    case = case_of(reference)
     step = Trainer._on_step
 
     def signalled(trainer):
@@ -283,13 +283,13 @@ def test_a_signal_finishes_the_step_and_saves(reference, tmp_path, monkeypatch, 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_on_step", signalled)
         with pytest.raises(raised) as caught:
-            train(*options(case, tmp_path / "run"))
+            train(*options("sac", tmp_path / "run"))
     assert caught.type is raised
     assert signal.getsignal(number) is before
     run = Run(tmp_path / "run")
     assert run.checkpoints()[-1].name == "step-0000000134"
     resume(Resume(run.path, progress_bar=False))
-    assert content(run) == content(reference)
+    assert content(run) == content(plain)
 
 
 def test_a_second_signal_is_not_waited_for():
