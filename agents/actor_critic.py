@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
@@ -16,7 +17,9 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from agents.collection import collect
+from agents.dictionaries import DictBuffer
 from agents.environments import as_vec_env
+from agents.guard import StepGuard, require_finite
 from agents.networks import ActorCriticPolicy, MultiInputPolicy
 from agents.persistence import Persistent
 from agents.replay import Batch, TensorReplayBuffer
@@ -52,17 +55,23 @@ class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load t
         env: an id, a Gymnasium environment, a Gymnasium vector environment in any autoreset mode,
             or a Stable-Baselines3 `VecEnv`.
         num_envs: environments stepped together, where `env` is an id.
-        n_steps: rewards summed before the target's bootstrap.
+        n_steps: rewards summed before the target's bootstrap; with Box observations alone.
         gradient_steps: updates after every vector step; -1: as many as environments.
         policy_delay: critic updates per update of actor and multipliers.
         temperature_learning_rate: step size of log α; None: that of the networks.
         munchausen: weight of the Munchausen bonus, usually 0.9; 0 leaves it out.
         policy_kwargs: of `agents.networks.ActorCriticPolicy` (`net_arch`, `layer_norm`, `simba`,
             `normalize`).
+        replay_buffer_class: None: `TensorReplayBuffer`, for dictionaries `DictBuffer`.
         options: everything else that Stable-Baselines3's SAC takes.
+
+    A step whose loss or gradient is not finite is skipped, reported once and counted
+    (train/skipped).
 
     Raises:
         ConfigurationError: options that exclude each other, or outside their bounds.
+        TrainingError: while it learns, observations that are not finite, or twenty steps of one
+            optimiser skipped in a row.
 
     Example:
         >>> model = ActorCritic("MlpPolicy", "simenv/SoftWalker2D-v0", num_envs=16, seed=0)
@@ -100,15 +109,21 @@ class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load t
         self.policy_delay, self.munchausen = policy_delay, munchausen
         self.temperature_learning_rate = temperature_learning_rate
         self._notes: dict[str, list[Tensor]] = defaultdict(list)
+        self.guard, self._update = StepGuard(), 0
         env = as_vec_env(env, num_envs=num_envs, device=str(device))
-        if replay_buffer_class is None and not isinstance(env.observation_space, spaces.Dict):
-            replay_buffer_class = TensorReplayBuffer
+        replay_buffer_class = replay_buffer_class or _default_replay(env.observation_space)
+        if issubclass(replay_buffer_class, TensorReplayBuffer):
             replay_buffer_kwargs = {
                 "n_steps": n_steps,
                 "gamma": options.get("gamma", 0.99),
                 "with_costs": self.needs_costs,
                 **(replay_buffer_kwargs or {}),
             }
+        elif n_steps > 1:
+            raise ConfigurationError(
+                f"n_steps = {n_steps} needs a TensorReplayBuffer, which keeps no dictionaries, not "
+                f"{replay_buffer_class.__name__}; set n_steps = 1"
+            )
         super().__init__(
             policy,
             env,
@@ -131,6 +146,7 @@ class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load t
 
     def update(self, batch: Batch, index: int) -> None:
         """One update of everything; `index` counts those since the last vector step."""
+        self._update = self._n_updates + index
         if self.use_sde:
             self.actor.reset_noise()
         proposal = self.propose(batch.observations)
@@ -145,11 +161,16 @@ class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load t
             self.update_targets()
 
     def descend(self, optimizer: Optimizer, name: str, loss: Tensor) -> None:
-        """One step of an optimiser down a loss, which is logged as train/`name`."""
+        """One step of an optimiser down a loss, which is logged as train/`name`.
+
+        Raises:
+            TrainingError: neither this step nor any of the last few was finite.
+        """
         optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
-        self.note(name, loss)
+        if self.guard.admits(optimizer, name, loss, self._update):
+            optimizer.step()
+            self.note(name, loss)
 
     def note(self, name: str, value: Tensor) -> None:
         """Log the mean of `value` over the updates of a vector step as train/`name`."""
@@ -237,13 +258,30 @@ class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load t
 
     # ------------------------------------------------------------------ the rest
 
-    def _store_transition(self, *args: Any, **kwargs: Any) -> None:
+    def get_extra_state(self) -> dict[str, Any]:
+        """Counts of skipped steps."""
+        return {**super().get_extra_state(), "guard": self.guard.get_state()}
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_extra_state` gave."""
+        super().set_extra_state(state)
+        self.guard.set_state(state["guard"])
+
+    def _store_transition(
+        self, replay_buffer: Any, action: Any, new_obs: Any, reward: Any, dones: Any, infos: Any
+    ) -> None:
+        require_finite(new_obs, self.num_timesteps)
+        for i, info in enumerate(infos):
+            if "terminal_observation" in info:
+                require_finite(info["terminal_observation"], self.num_timesteps, i)
         if isinstance(self.policy, ActorCriticPolicy):
             self.policy.observe(self._last_obs)
-        super()._store_transition(*args, **kwargs)
+        super()._store_transition(replay_buffer, action, new_obs, reward, dones, infos)
 
     def collect_rollouts(self, env: Any, *args: Any, **options: Any) -> RolloutReturn:
         """Fill the replay, in tensors where the environments are Gymnasium's own vectors."""
+        if self.num_timesteps == 0:
+            require_finite(self._last_obs, 0)
         tensors = isinstance(options.get("replay_buffer"), TensorReplayBuffer)
         if tensors and isinstance(env, GymnasiumVecEnv):
             return collect(self, env, *args, **options)
@@ -263,4 +301,10 @@ class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load t
             for name, mean in zip(names, means.tolist(), strict=True):
                 self.logger.record(f"train/{name}", mean)
         self._notes.clear()
+        if self.guard.skipped:
+            self.logger.record("train/skipped", self.guard.skipped)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+
+def _default_replay(space: spaces.Space[Any]) -> Any:
+    return DictBuffer if isinstance(space, spaces.Dict) else TensorReplayBuffer

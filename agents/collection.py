@@ -12,6 +12,7 @@ from stable_baselines3.common.type_aliases import RolloutReturn, TrainFreq, Trai
 from stable_baselines3.common.utils import should_collect_more_steps
 from torch import Tensor
 
+from agents.guard import require_finite
 from agents.replay import TensorReplayBuffer
 from agents.transitions import Transitions
 from agents.vector import GymnasiumVecEnv
@@ -61,9 +62,11 @@ def collect(
             model.actor.reset_noise(env.num_envs)
         scaled = scaled_actions(model, env, learning_starts, action_noise)
         step = env.advance(env.unscale(scaled))
+        for seen in (step.next_observations, *([env.observations] if step.finished else [])):
+            require_finite(seen, model.num_timesteps)
         _keep(model.policy, replay_buffer, step, scaled)
         model._last_obs = env.observations
-        count = int(step.valid.sum())
+        count = int(step.host.valid.sum())
         model.num_timesteps, taken, steps = model.num_timesteps + count, taken + count, steps + 1
         if not _tell(model, step, callback, action_noise, log_interval):
             return RolloutReturn(taken, model._episode_num - episodes, continue_training=False)
@@ -93,7 +96,7 @@ def scaled_actions(
 def _keep(policy: Any, replay: TensorReplayBuffer, step: Transitions, scaled: Tensor) -> None:
     """Everything that is collected passes here: into running statistics and into the replay."""
     if hasattr(policy, "observe"):
-        policy.observe(step.observations[step.valid].cpu())
+        policy.observe(_rows(step.observations, step.host.valid))
     row = {
         "observations": step.observations,
         "next_observations": step.next_observations,
@@ -101,9 +104,17 @@ def _keep(policy: Any, replay: TensorReplayBuffer, step: Transitions, scaled: Te
         "rewards": step.rewards,
         "terminated": step.terminated,
         "ended": step.ended,
-        "valid": step.valid,
+        "valid": step.host.valid,
     }
     replay.add_batch(row if step.costs is None else {**row, "costs": step.costs})
+
+
+def _rows(observations: Tensor, chosen: np.ndarray) -> Tensor:
+    """Rows (n, …) where a mask (N,) on the host holds."""
+    if chosen.all():
+        return observations
+    rows = torch.as_tensor(np.flatnonzero(chosen), device=observations.device)
+    return observations.index_select(0, rows)
 
 
 def _tell(
@@ -122,8 +133,8 @@ def _tell(
     if noise is not None and infos:
         kwargs = {"indices": list(step.finished)} if model.n_envs > 1 else {}
         noise.reset(**kwargs)
-    dones = step.ended.cpu().numpy()
-    callback.update_locals({"self": model, "transitions": step, "dones": dones, "infos": infos})
+    told = {"self": model, "transitions": step, "dones": step.host.ended, "infos": infos}
+    callback.update_locals(told)
     if not callback.on_step():
         return False
     model._on_step()

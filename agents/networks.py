@@ -163,10 +163,15 @@ class ActorCriticPolicy(SACPolicy):
         """Take observations (N, …), as environments give them, into the statistics.
 
         Call it once for every observation collected. Does nothing unless they are normalised.
+
+        Args:
+            observations: arrays, tensors on the device, or a dictionary of arrays.
         """
         if self.norm is None:
             return
-        tensors, _ = self.obs_to_tensor(observations)
+        tensors = observations
+        if not torch.is_tensor(observations):
+            tensors, _ = self.obs_to_tensor(observations)
         seen = preprocess_obs(tensors, self.observation_space, self.normalize_images)
         extractor = self.actor.features_extractor
         assert isinstance(extractor, Normalized)

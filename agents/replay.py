@@ -83,7 +83,7 @@ class TensorReplayBuffer(BaseBuffer):
         if not isinstance(observation_space, spaces.Box):
             raise ConfigurationError(
                 f"observation space {observation_space} is not a Box; for dictionaries use "
-                "stable_baselines3.her.HerReplayBuffer or DictReplayBuffer"
+                "agents.dictionaries.DictBuffer or agents.goals.her.HerBuffer"
             )
         if optimize_memory_usage:
             raise ConfigurationError("optimize_memory_usage is not offered; leave it at False")
@@ -237,9 +237,11 @@ class TensorReplayBuffer(BaseBuffer):
     # ------------------------------------------------------------------ state
 
     def get_state(self) -> dict[str, Any]:
-        """Everything needed to go on from here: copies of the filled part of the ring."""
-        filled = {name: kept[: self.size()].clone() for name, kept in self.store.items()}
-        valid = self.valid[: self.size()].copy()
+        """Everything needed to go on from here: the filled part of the ring, copied to the host."""
+        # A copy on the device could exceed its memory.
+        n = self.size()
+        filled = {name: kept[:n].to("cpu", copy=True) for name, kept in self.store.items()}
+        valid = self.valid[:n].copy()
         return {"store": filled, "valid": valid, "pos": self.pos, "full": self.full}
 
     def set_state(self, state: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -60,15 +61,25 @@ class SACLag(EpisodeCostActorCritic):
         """Ascend λ (episode cost − D), and keep λ at least 0."""
         if not self.episode_costs:
             return
-        cost = torch.as_tensor(float(np.mean(self.episode_costs))).to(self.lagrange_multiplier)
-        self.note("episode_cost", cost)
-        loss = self.lagrange_multiplier * (self.limit - cost)
+        self.note("episode_cost", self._episode_cost)
+        loss = self.lagrange_multiplier * (self.limit - self._episode_cost)
         self.descend(self.dual_optimizer, "dual_loss", loss.sum())
         with torch.no_grad():
             self.lagrange_multiplier.clamp_(min=0.0)
 
+    def measured(self) -> None:
+        """Bring the mean cost of the last episodes to the device, once for many updates."""
+        if self.episode_costs:
+            self._episode_cost.fill_(float(np.mean(self.episode_costs)))
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_extra_state` gave."""
+        super().set_extra_state(state)
+        self.measured()
+
     def _setup_model(self) -> None:
         super()._setup_model()
+        self._episode_cost = torch.zeros((), device=self.device)
         first = torch.full((1,), float(self.initial_multiplier), device=self.device)
         self.lagrange_multiplier = first.requires_grad_()
         self.dual_optimizer = Adam([self.lagrange_multiplier], lr=self.dual_learning_rate)

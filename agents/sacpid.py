@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 from agents.actor_critic import Proposal
 from agents.networks import ActorCriticPolicy
 from agents.replay import Batch
-from agents.safe import EpisodeCostActorCritic, require_at_least
+from agents.safe import DEFAULT_WINDOW, EpisodeCostActorCritic, require_at_least
 
 
 @dataclass
@@ -68,13 +69,14 @@ class SACPID(EpisodeCostActorCritic):
         integral_gain: K_I.
         derivative_gain: K_D.
         max_multiplier: largest λ.
-        options: of `EpisodeCostActorCritic`.
+        options: of `EpisodeCostActorCritic`; `cost_window` None: the least multiple of the number
+            of environments that is at least 10.
 
     Raises:
         ConfigurationError: as `SafeActorCritic`.
 
     Example:
-        >>> model = SACPID("MlpPolicy", "simenv/SoftWalker2D-Safe-v0", num_envs=16, cost_window=16)
+        >>> model = SACPID("MlpPolicy", "simenv/SoftWalker2D-Safe-v0", num_envs=16)
         >>> model.learn(20_000)
     """
 
@@ -99,20 +101,23 @@ class SACPID(EpisodeCostActorCritic):
     @property
     def multiplier(self) -> Tensor:
         """λ, (), without gradient."""
-        return torch.tensor(self.controller.output, device=self.device)
+        return self._multiplier
 
     def update_duals(self, batch: Batch, proposal: Proposal) -> None:
         """Log what was measured; the multiplier moves at the ends of episodes."""
         if self.controller.last is not None:
-            cost = self.controller.last + self.limit
-            self.note("episode_cost", torch.tensor(cost, device=self.device))
+            self.note("episode_cost", self._episode_cost)
 
-    def episode_ended(self, cost: float) -> None:
+    def default_window(self) -> int:
+        """The least multiple of the number of environments that is at least 10."""
+        return math.ceil(DEFAULT_WINDOW / self.n_envs) * self.n_envs
+
+    def measured(self) -> None:
         """Step the controller once a window of episodes is full."""
-        super().episode_ended(cost)
         if len(self.episode_costs) == self.episode_costs.maxlen:
             self.controller.step(float(np.mean(self.episode_costs)) - self.limit)
             self.episode_costs.clear()
+        self._to_device()
 
     def get_extra_state(self) -> dict[str, Any]:
         """The controller's numbers, beside the costs of the last episodes."""
@@ -122,7 +127,16 @@ class SACPID(EpisodeCostActorCritic):
         """Go on from what `get_extra_state` gave."""
         super().set_extra_state(state)
         self.controller = PIDController(**state["controller"])
+        self._to_device()
+
+    def _to_device(self) -> None:
+        """What updates need of the controller: it moves at the ends of episodes alone."""
+        self._multiplier.fill_(self.controller.output)
+        if self.controller.last is not None:
+            self._episode_cost.fill_(self.controller.last + self.limit)
 
     def _setup_model(self) -> None:
         super()._setup_model()
         self.controller = PIDController(*self.gains)
+        self._multiplier = torch.zeros((), device=self.device)
+        self._episode_cost = torch.zeros((), device=self.device)

@@ -25,6 +25,9 @@ from agents.replay import Batch, TensorReplayBuffer
 from simenv.errors import ConfigurationError, require_count
 from simenv.registry import TASKS
 
+DEFAULT_WINDOW = 10
+"""Least number of episodes whose mean cost is one measurement, unless another is asked for."""
+
 
 class CostCritics(nn.Module):
     """E multilayer perceptrons with SiLU, evaluated side by side by batched products.
@@ -163,7 +166,7 @@ class SafeActorCritic(ActorCritic):
         cost = self.cost_bound(batch.observations, proposal.actions).mean()
         weight = self.cost_weight(batch, cost.detach())
         self.note("cost_value", cost)
-        self.note("cost_budget", torch.as_tensor(self.cost_budget).to(cost))
+        self.note("cost_budget", torch.full_like(cost, self.cost_budget))
         self.note("multiplier", self.multiplier)
         return super().actor_loss(batch, proposal, temperature) + weight * cost
 
@@ -240,7 +243,8 @@ class EpisodeCostActorCritic(SafeActorCritic):
     Args:
         policy: as in `ActorCritic`.
         env: as in `SafeActorCritic`.
-        cost_window: finished episodes whose mean cost is one measurement.
+        cost_window: finished episodes whose mean cost is one measurement; None: as many as there
+            are environments, at least 10.
         cost_pessimism: as in `SafeActorCritic`; 0 here, the plain mean.
         options: of `SafeActorCritic`.
 
@@ -253,12 +257,13 @@ class EpisodeCostActorCritic(SafeActorCritic):
         policy: str | type[ActorCriticPolicy],
         env: Any,
         *,
-        cost_window: int = 10,
+        cost_window: int | None = None,
         cost_pessimism: float = 0.0,
         **options: Any,
     ) -> None:
-        require_count("cost_window", cost_window)
-        self.episode_costs: deque[float] = deque(maxlen=cost_window)
+        if cost_window is not None:
+            require_count("cost_window", cost_window)
+        self.cost_window = cost_window
         super().__init__(policy, env, cost_pessimism=cost_pessimism, **options)
 
     def actor_loss(self, batch: Batch, proposal: Proposal, temperature: Tensor) -> Tensor:
@@ -268,6 +273,19 @@ class EpisodeCostActorCritic(SafeActorCritic):
     def episode_ended(self, cost: float) -> None:
         """Take note of the cost of a training episode."""
         self.episode_costs.append(cost)
+        self.measured()
+
+    def measured(self) -> None:
+        """Called when the costs of the last episodes have changed; nothing here."""
+
+    def default_window(self) -> int:
+        """Episodes of a measurement: environments that end together count together."""
+        return max(DEFAULT_WINDOW, self.n_envs)
+
+    def _setup_model(self) -> None:
+        window = self.default_window() if self.cost_window is None else self.cost_window
+        self.episode_costs: deque[float] = deque(maxlen=window)
+        super()._setup_model()
 
     def get_extra_state(self) -> dict[str, Any]:
         """Costs of the last episodes."""

@@ -9,6 +9,18 @@ import torch
 from torch import Tensor
 
 
+class Masks(NamedTuple):
+    """Which environments a step concerns, on the host.
+
+    Attributes:
+        ended: (N,) bool, as `Transitions.ended`.
+        valid: (N,) bool, as `Transitions.valid`.
+    """
+
+    ended: np.ndarray
+    valid: np.ndarray
+
+
 class Transitions(NamedTuple):
     """One step of N environments, on the device.
 
@@ -22,6 +34,7 @@ class Transitions(NamedTuple):
         valid: (N,) bool, False where the environment only restarted and ignored its action.
         costs: (N,) `info["cost"]`, 0 where one gave none; None as long as none ever did.
         success: (N,) bool, `info["success"]` or `info["is_success"]`; None without either.
+        host: masks that would else be read back from the device.
         finished: what Stable-Baselines3 wants to know of every finished episode, by environment.
     """
 
@@ -34,6 +47,7 @@ class Transitions(NamedTuple):
     valid: Tensor
     costs: Tensor | None
     success: Tensor | None
+    host: Masks
     finished: dict[int, dict[str, Any]]
 
     @property
@@ -64,7 +78,7 @@ class EpisodeSums:
         """All episodes start anew."""
         self._sums[:] = 0.0
 
-    def add(self, step: Transitions, ended: np.ndarray) -> dict[int, dict[str, Any]]:
+    def add(self, step: Transitions) -> dict[int, dict[str, Any]]:
         """Count a step.
 
         Returns:
@@ -76,7 +90,7 @@ class EpisodeSums:
         sums = torch.stack([step.rewards, torch.ones_like(step.rewards), costs]) * step.valid
         self._sums += sums
         self.total_cost += sums[2].sum()
-        rows = np.flatnonzero(ended)
+        rows = np.flatnonzero(step.host.ended)
         if len(rows) == 0:
             return {}
         self.episodes += len(rows)

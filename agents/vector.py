@@ -14,7 +14,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from agents.replay import kept_dtype
-from agents.transitions import EpisodeSums, Transitions
+from agents.transitions import EpisodeSums, Masks, Transitions
+from simenv.envs.vector import VectorEnv as Native
 from simenv.errors import ConfigurationError
 
 
@@ -93,8 +94,8 @@ class GymnasiumVecEnv(VecEnv):
         """
         given = actions if self._torch else actions.cpu().numpy()
         seen, reward, terminated, truncated, info = self.envs.step(given)
+        ended = self._ended(terminated, truncated)
         terminated, truncated = self._flags(terminated), self._flags(truncated)
-        ended = (terminated | truncated).cpu().numpy()
         after = self._seen(seen)
         step = Transitions(
             observations=self.observations,
@@ -106,10 +107,11 @@ class GymnasiumVecEnv(VecEnv):
             valid=self._flags(~self._resetting),
             costs=self._costs(info, ended),
             success=self._success(info, ended),
+            host=Masks(ended, ~self._resetting),
             finished={},
         )
         self.observations = self._restarted(after, ended, given)
-        return step._replace(finished=self.sums.add(step, ended))
+        return step._replace(finished=self.sums.add(step))
 
     def scale(self, actions: Tensor) -> Tensor:
         """From the environment's units to [-1, 1]."""
@@ -118,6 +120,13 @@ class GymnasiumVecEnv(VecEnv):
     def unscale(self, actions: Tensor) -> Tensor:
         """From [-1, 1] to the environment's units."""
         return self.low + 0.5 * (actions + 1.0) * (self.high - self.low)
+
+    def _ended(self, terminated: Any, truncated: Any) -> np.ndarray:
+        """Finished environments (N,), read from the device only where the host does not know."""
+        if isinstance(self.envs, Native):
+            return self.envs.ended.copy()
+        ended = terminated | truncated
+        return ended.cpu().numpy() if torch.is_tensor(ended) else np.array(ended, dtype=bool)
 
     def _final(self, after: Tensor, info: dict[str, Any], ended: np.ndarray) -> Tensor:
         """True next observations: with SAME_STEP, `after` holds those after the reset."""
@@ -181,9 +190,19 @@ class GymnasiumVecEnv(VecEnv):
         """Entry of an info (N,), 0 where its mask says that there is none."""
         if name not in info:
             return None
-        values = torch.as_tensor(info[name], dtype=torch.float64, device=self.device)
-        mask = self._flags(info.get(f"_{name}", np.ones(self.num_envs, dtype=bool)))
-        return torch.where(mask, values, torch.zeros_like(values))
+        values = info[name]
+        given = info.get(f"_{name}", np.ones(self.num_envs, dtype=bool))
+        for what, found in ((name, values), (f"_{name}", given)):
+            if np.shape(found) != (self.num_envs,):
+                raise ConfigurationError(
+                    f"info[{what!r}] has shape {np.shape(found)}, expected ({self.num_envs},): one "
+                    "number or flag per environment"
+                )
+        if isinstance(values, np.ndarray) and values.dtype.kind == "O":
+            # So Gymnasium keeps numpy's own flags, with None where there is none.
+            values = [v if m and v is not None else 0.0 for v, m in zip(values, given, strict=True)]
+        found = torch.as_tensor(values, dtype=torch.float64, device=self.device)
+        return torch.where(self._flags(given), found, torch.zeros_like(found))
 
     def _seen(self, observations: Any) -> Tensor:
         """On the device, in memory of its own: some environments reuse theirs."""
@@ -234,8 +253,8 @@ class GymnasiumVecEnv(VecEnv):
         if step.costs is not None:
             for info, cost in zip(infos, step.costs.tolist(), strict=True):
                 info["cost"] = cost
-        dones = step.ended.cpu().numpy()
-        return self._numpy(self.observations), step.rewards.cpu().numpy(), dones, infos
+        rewards = step.rewards.cpu().numpy()
+        return self._numpy(self.observations), rewards, step.host.ended, infos
 
     def close(self) -> None:
         """Release the environments."""

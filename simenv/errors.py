@@ -60,6 +60,10 @@ class CheckpointError(RunError):
     """A checkpoint is missing, damaged, or belongs to another agent or environment."""
 
 
+class TrainingError(SimenvError, RuntimeError):
+    """Training cannot go on: losses, gradients or observations are not finite; says since when."""
+
+
 def require_count(name: str, value: object) -> None:
     """Raise `ConfigurationError` unless a value is a whole number of at least 1."""
     if not isinstance(value, Integral) or value < 1:

@@ -43,6 +43,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         threads: CPU threads; default all cores.
         reset_options: what resets without options start from (`simenv.envs.Start`).
         options: options of `Functional` and the task's own.
+
+    Attributes:
+        ended: bool (N,) on the host, the episodes that the last step terminated or truncated.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         self._start = Start.of(reset_options)
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
         self._done = np.zeros(num_envs, dtype=bool)
+        self.ended = self._done.copy()
         self._painter: Painter | None = None
 
     # ------------------------------------------------------------------ the two verbs
@@ -144,6 +148,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any], EzPickle):
         late = self._elapsed >= self.max_episode_steps
         truncated = (late | _array(outcome.broken)) & running
         self._done = terminated | truncated
+        self.ended = self._done.copy()
         info = self._info(outcome, running)
         reward = outcome.reward * torch.as_tensor(running, device=outcome.reward.device)
         observation = self._observe()

@@ -60,7 +60,7 @@ def test_window():
         model.episode_ended(cost)
     model.update_duals(random_batch(), propose(model))
     assert model.multiplier.item() < 1.0
-    assert model.get_extra_state() == {"episode_costs": [0.0, 0.1]}
+    assert model.get_extra_state()["episode_costs"] == [0.0, 0.1]
 
 
 def test_no_episode_no_step():
