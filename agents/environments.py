@@ -6,7 +6,17 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecCheckNan,
+    VecEnv,
+    VecEnvWrapper,
+    VecExtractDictObs,
+    VecNormalize,
+    VecTransposeImage,
+    unwrap_vec_normalize,
+)
 
 import simenv  # noqa: F401  (registers the ids)
 from agents.runs import require_id
@@ -51,7 +61,11 @@ def make_vec(
 
 
 def as_vec_env(env: Any, *, num_envs: int = 1, **options: Any) -> VecEnv:
-    """Whatever one may learn in as a `VecEnv` that counts episodes: ids, environments, vectors."""
+    """Whatever one may learn in as a `VecEnv` that counts episodes: ids, environments, vectors.
+
+    A `VecEnv` in wrappers (`VecNormalize` around `make_vec`, say) gets the monitor on the outside,
+    where it answers for the state of them all.
+    """
     if isinstance(env, str):
         return make_vec(env, num_envs, **options)
     if isinstance(env, gymnasium.vector.VectorEnv):
@@ -72,32 +86,39 @@ class Remember(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._origin: dict[str, Any] = {}
         self._actions: list[np.ndarray] = []
+        self._rewards: list[float] = []
         self._seen: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Start an episode, noting what it starts from."""
         generator = None if seed is not None else self._generator().bit_generator.state
         self._origin = {"seed": seed, "options": options, "generator": generator}
-        self._actions = []
+        self._actions, self._rewards = [], []
         self._seen, info = self.env.reset(seed=seed, options=options)
         return self._seen, info
 
     def step(self, action: Any) -> Any:
-        """Take a step, noting the action."""
+        """Take a step, noting the action and what it earned."""
         self._actions.append(np.array(action))
-        self._seen, *rest = self.env.step(action)
-        return self._seen, *rest
+        self._seen, reward, *rest = self.env.step(action)
+        self._rewards.append(float(reward))
+        return self._seen, reward, *rest
 
     def get_state(self) -> dict[str, Any]:
         """What the episode started from, its actions so far (T, A), and where they led."""
-        actions = np.array(self._actions)
-        return {"origin": self._origin, "actions": actions, "observation": self._seen}
+        return {
+            "origin": self._origin,
+            "actions": np.array(self._actions),
+            "rewards": np.array(self._rewards),
+            "observation": self._seen,
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Play the episode up to where it was.
 
         Raises:
-            ConfigurationError: it led elsewhere: the environment is not deterministic.
+            ConfigurationError: it led elsewhere, or earned something else: the environment is not
+                deterministic, or keeps something from one episode to the next.
         """
         origin = dict(state["origin"])
         generator = origin.pop("generator")
@@ -106,11 +127,17 @@ class Remember(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.reset(**origin)
         for action in state["actions"]:
             self.step(action)
+        earned = np.array(self._rewards)
         if not same(state["observation"], self._seen):
-            raise ConfigurationError(
-                f"{self.env} played the same actions from the same start and saw something else; "
-                "what is not deterministic cannot be resumed exactly"
-            )
+            raise ConfigurationError(self._differs("saw"))
+        if not np.array_equal(state["rewards"], earned, equal_nan=True):
+            raise ConfigurationError(self._differs("earned"))
+
+    def _differs(self, verb: str) -> str:
+        return (
+            f"{self.env} played the same actions from the same start and {verb} something else; "
+            "what is not deterministic, or depends on episodes before, cannot be resumed exactly"
+        )
 
     def _generator(self) -> np.random.Generator:
         return self.env.unwrapped.np_random
@@ -120,7 +147,8 @@ class EpisodeMonitor(VecEnvWrapper):
     """Adds up return, length and cost of every episode, and the cost of the whole training.
 
     A finished episode's info has `episode = {"r": return, "l": length, "c": cost}`, the cost only
-    where the environment gives one.
+    where the environment gives one. Returns are of true rewards, also where a `VecNormalize` is
+    among the environments' wrappers.
 
     Attributes:
         total_cost: cost of all steps so far.
@@ -131,6 +159,7 @@ class EpisodeMonitor(VecEnvWrapper):
         super().__init__(venv)
         self.total_cost, self.episodes, self.has_costs = 0.0, 0, False
         self._sums = np.zeros((3, self.num_envs))
+        self._normalizer = unwrap_vec_normalize(venv)
 
     def reset(self) -> Any:
         """Start every episode."""
@@ -144,7 +173,9 @@ class EpisodeMonitor(VecEnvWrapper):
         observations, rewards, dones, infos = self.venv.step_wait()
         self.has_costs |= "cost" in infos[0]
         costs = np.array([info.get("cost", 0.0) for info in infos])
-        self._sums += np.stack([rewards, np.ones(self.num_envs), costs])
+        normalizer = self._normalizer
+        earned = rewards if normalizer is None else normalizer.get_original_reward()
+        self._sums += np.stack([earned, np.ones(self.num_envs), costs])
         self.total_cost += float(costs.sum())
         for i in np.flatnonzero(dones):
             total, length, cost = self._sums[:, i].tolist()
@@ -156,10 +187,10 @@ class EpisodeMonitor(VecEnvWrapper):
         return observations, rewards, dones, infos
 
     def get_state(self) -> dict[str, Any]:
-        """The sums so far and the environments' own state.
+        """The sums so far, and the state of all wrappers and environments inside.
 
         Raises:
-            ConfigurationError: the environments cannot save theirs.
+            ConfigurationError: one of them cannot save its own.
         """
         return {
             "sums": self._sums.copy(),
@@ -177,22 +208,97 @@ class EpisodeMonitor(VecEnvWrapper):
         _restore_environments(self.venv, state["environments"])
 
 
+# ------------------------------------------------------------------------------- state
+
+STATELESS = (VecTransposeImage, VecCheckNan, VecExtractDictObs)
+"""Wrappers of Stable-Baselines3 that keep nothing from one step to the next."""
+SWITCHES = ("training", "norm_obs", "norm_reward")
+
+
 def _environments_state(venv: VecEnv) -> Any:
-    """State of the innermost environments."""
-    stateful = _stateful(venv)
-    return [env.get_state() for env in stateful]
+    """State of environments and of every wrapper around them, from the outside in."""
+    if _answers_for_all(venv):
+        return venv.get_state()  # type: ignore[attr-defined]
+    if isinstance(venv, VecEnvWrapper):
+        return {"wrapper": _wrapper_state(venv), "inside": _environments_state(venv.venv)}
+    return [env.get_state() for env in _members(venv)]
 
 
-def _restore_environments(venv: VecEnv, states: list[Any]) -> None:
-    for env, state in zip(_stateful(venv), states, strict=True):
-        env.set_state(state)
+def _restore_environments(venv: VecEnv, state: Any) -> None:
+    if _answers_for_all(venv):
+        venv.set_state(state)  # type: ignore[attr-defined]
+    elif isinstance(venv, VecEnvWrapper):
+        _restore_wrapper(venv, state["wrapper"])
+        _restore_environments(venv.venv, state["inside"])
+    else:
+        for env, saved in zip(_members(venv), state, strict=True):
+            env.set_state(saved)
 
 
-def _stateful(venv: VecEnv) -> list[Any]:
+def _keeps_state(env: Any) -> bool:
+    """Whether an object's own class can save and restore its state.
+
+    Stable-Baselines3's wrappers answer for attributes of what is inside them, so that to ask the
+    object would find another's.
+    """
+    return all(hasattr(type(env), verb) for verb in ("get_state", "set_state"))
+
+
+def _answers_for_all(venv: VecEnv) -> bool:
+    """Whether its state includes that of everything inside."""
+    if isinstance(venv, VecEnvWrapper):
+        return isinstance(venv, EpisodeMonitor)
+    return _keeps_state(venv)
+
+
+def _wrapper_state(wrapper: VecEnvWrapper) -> Any:
+    if isinstance(wrapper, VecNormalize):
+        return _normalizer_state(wrapper)
+    if isinstance(wrapper, STATELESS):
+        return None
+    if _keeps_state(wrapper):
+        return wrapper.get_state()
+    raise ConfigurationError(
+        f"{type(wrapper).__name__} cannot save its state, so training in it cannot be resumed "
+        "exactly; give it get_state and set_state (of its own state alone), or leave it out"
+    )
+
+
+def _restore_wrapper(wrapper: VecEnvWrapper, state: Any) -> None:
+    if isinstance(wrapper, VecNormalize):
+        _restore_normalizer(wrapper, state)
+    elif state is not None:
+        wrapper.set_state(state)
+
+
+def _normalizer_state(wrapper: VecNormalize) -> dict[str, Any]:
+    """Statistics by name, discounted returns (N,) and switches."""
+    statistics = {k: (v.mean, v.var, v.count) for k, v in _statistics(wrapper).items()}
+    switches = {name: getattr(wrapper, name) for name in SWITCHES}
+    return {"statistics": statistics, "returns": wrapper.returns.copy(), "switches": switches}
+
+
+def _restore_normalizer(wrapper: VecNormalize, state: dict[str, Any]) -> None:
+    for name, value in state["switches"].items():
+        setattr(wrapper, name, value)
+    for name, kept in _statistics(wrapper).items():
+        mean, var, kept.count = state["statistics"][name]
+        kept.mean, kept.var = np.array(mean), np.array(var)
+    wrapper.returns = np.array(state["returns"])
+
+
+def _statistics(wrapper: VecNormalize) -> dict[str, RunningMeanStd]:
+    """Of the rewards, and of the observations or their parts."""
+    seen: Any = wrapper.obs_rms if wrapper.norm_obs else {}
+    parts = seen if isinstance(seen, dict) else {"": seen}
+    return {"rewards": wrapper.ret_rms} | {f"observations {k}": v for k, v in parts.items()}
+
+
+def _members(venv: VecEnv) -> list[Any]:
     """The objects that hold the environments' state, each with get_state and set_state."""
     found = getattr(venv, "envs", None)
     members = found if isinstance(found, list) else [found]
-    if all(hasattr(env, "get_state") and hasattr(env, "set_state") for env in members):
+    if all(map(_keeps_state, members)):
         return members
     raise ConfigurationError(
         f"{type(venv).__name__} cannot save the state of its environments, so training in it "

@@ -20,12 +20,16 @@ from agents.report import RANDOM, Entry, Report, Row, cost_limit
 from agents.runs import Run
 from agents.trajopt.rollout import Controller
 from simenv.envs.functional import Functional
+from simenv.errors import ConfigurationError
 from simenv.registry import TASKS
 
 Actor = Callable[[Any], np.ndarray]
 """From observations of E environments, dictionaries included, to their actions (E, A)."""
 StateController = Callable[[Any, int], Tensor]
 """From a state of N environments and the step t to their actions (N, A)."""
+
+LONGEST_EPISODE = 100_000
+"""Steps [environment steps] after which an evaluation gives up on an episode."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def forked_random(seed: int) -> Iterator[None]:
 
 
 @torch.no_grad()
-def play_episodes(env: VecEnv, act: Actor, seed: int) -> Score:
+def play_episodes(env: VecEnv, act: Actor, seed: int, *, max_steps: int = LONGEST_EPISODE) -> Score:
     """One whole episode per environment; environment i starts from seed + i.
 
     The environments are reset first and left somewhere inside an episode: use some that serve
@@ -99,6 +103,10 @@ def play_episodes(env: VecEnv, act: Actor, seed: int) -> Score:
         env: E environments (`agents.environments.make_vec`).
         act: observations -> actions (E, A).
         seed: of environment 0, and of what `act` draws from the global generators.
+        max_steps: more than any episode has.
+
+    Raises:
+        ConfigurationError: an episode does not end within `max_steps`.
     """
     returns, costs = np.zeros(env.num_envs), np.zeros(env.num_envs)
     lengths = np.zeros(env.num_envs, dtype=int)
@@ -115,7 +123,19 @@ def play_episodes(env: VecEnv, act: Actor, seed: int) -> Score:
             lengths += alive
             success |= alive & np.array([_succeeded(info) for info in infos])
             alive &= ~dones
+            if alive.any() and lengths.max() >= max_steps:
+                raise ConfigurationError(_endless(env, np.flatnonzero(alive), max_steps))
     return Score(returns, success, lengths, costs if with_costs else None)
+
+
+def _endless(env: VecEnv, running: np.ndarray, steps: int) -> str:
+    envs = getattr(env.unwrapped, "envs", env.unwrapped)
+    name = envs[running[0]] if isinstance(envs, list) else type(envs).__name__
+    return (
+        f"episodes {running.tolist()} of {name} have not ended after {steps} steps; give the "
+        "environment a time limit (gymnasium.make(id, max_episode_steps=…) or the TimeLimit "
+        "wrapper), or raise max_steps"
+    )
 
 
 def _succeeded(info: dict[str, Any]) -> bool:

@@ -93,12 +93,12 @@ def require_finite(observations: Any, steps: int, environment: int | None = None
         if part.dtype.kind != "f" or np.isfinite(part).all():
             continue
         rows = part if environment is None else part[None]
-        wrong = np.flatnonzero(~np.isfinite(rows).reshape(len(rows), -1).all(axis=1))
-        wrong = wrong if environment is None else [environment]
+        bad = np.flatnonzero(~np.isfinite(rows).reshape(len(rows), -1).all(axis=1)).tolist()
+        names = bad if environment is None else [environment]
         raise TrainingError(
-            f"environments {list(map(int, wrong))} gave observations that are not finite after "
-            f"{steps} steps of training; end such episodes in the environment with their last "
-            "finite observation, or bound its actions, rewards or time step"
+            f"environments {names} gave observations that are not finite after {steps} steps of "
+            "training; end such episodes in the environment with their last finite observation, "
+            "or bound its actions, rewards or time step"
         )
 
 

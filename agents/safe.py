@@ -6,11 +6,13 @@ import copy
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import get_actor_critic_arch
 from stable_baselines3.common.utils import polyak_update
@@ -20,10 +22,10 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from agents.actor_critic import ActorCritic, Proposal
+from agents.budgets import suggested_limit
 from agents.networks import ActorCriticPolicy
 from agents.replay import Batch, TensorReplayBuffer
 from simenv.errors import ConfigurationError, require_count
-from simenv.registry import TASKS
 
 DEFAULT_WINDOW = 10
 """Least number of episodes whose mean cost is one measurement, unless another is asked for."""
@@ -315,20 +317,6 @@ def spread(values: Tensor) -> Tensor:
     return values.std(dim=1, keepdim=True)
 
 
-def suggested_limit(env: Any) -> float | None:
-    """The budget that simenv suggests for one of its ids; None elsewhere.
-
-    Raises:
-        ConfigurationError: an id of simenv that has no costs.
-    """
-    if not isinstance(env, str) or env not in TASKS:
-        return None
-    if TASKS[env].variant != "safe":
-        safe = [i for i, t in TASKS.items() if t.variant == "safe" and t.task == TASKS[env].task]
-        raise ConfigurationError(f"{env} has no costs; take {' or '.join(safe) or 'a -Safe id'}")
-    return TASKS[env].cost_limit
-
-
 def discounted_budget(limit: float, gamma: float, horizon: int) -> float:
     """Discounted cost d = D (1 − γᵀ) / ((1 − γ) T) of an episode that spends D evenly over T steps.
 
@@ -359,13 +347,25 @@ def find_horizon(env: VecEnv | None) -> int:
 
 
 def _horizons(env: VecEnv | None) -> Iterator[int | None]:
-    """Candidates, from simenv's environments, a `TimeLimit` wrapper and the registry."""
-    for name in ("max_episode_steps", "_max_episode_steps", "spec"):
-        try:
-            found = None if env is None else env.get_attr(name, indices=[0])[0]
-        except AttributeError:
-            continue
-        yield getattr(found, "max_episode_steps", None) if name == "spec" else found
+    """Candidates that this process knows of; worker processes are not asked.
+
+    A worker of Gymnasium's or Stable-Baselines3's ends when it is asked for what it does not have.
+    """
+    envs = None if env is None else getattr(env.unwrapped, "envs", None)
+    if isinstance(envs, VectorEnv):
+        envs = envs.unwrapped
+        yield getattr(envs, "max_episode_steps", None)
+        yield _limit(envs)
+        envs = getattr(envs, "envs", None)  # those of a SyncVectorEnv, in this process
+    for single in list(envs or ())[:1]:
+        yield _limit(single)
+        for name in ("_max_episode_steps", "max_episode_steps"):
+            with suppress(AttributeError):
+                yield single.get_wrapper_attr(name)
+
+
+def _limit(env: Any) -> int | None:
+    return getattr(env.spec, "max_episode_steps", None)
 
 
 def require_at_least(name: str, value: float, bound: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -9,11 +10,42 @@ from typing import Any, ClassVar, Literal
 
 from tyro.conf import Positional
 
+from agents.budgets import suggested_limit
 from agents.options import check_bounds
 from simenv.errors import ConfigurationError
-from simenv.registry import TASKS
 
 PRESETS = Path(__file__).with_name("presets.toml")
+
+
+def check_real(
+    options: Any,
+    name: str,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> None:
+    """Raise ConfigurationError for a number outside its bounds, or not finite; None passes."""
+    value = getattr(options, name)
+    if value is None:
+        return
+    tests = {
+        f"above {above}": above is None or value > above,
+        f"at least {at_least}": at_least is None or value >= at_least,
+        f"at most {at_most}": at_most is None or value <= at_most,
+    }
+    if not (math.isfinite(value) and all(tests.values())):
+        wanted = " and ".join(words for words in tests if not words.endswith("None"))
+        default = next(f.default for f in fields(options) if f.name == name)
+        raise ConfigurationError(
+            f"{name} = {value} must be finite and {wanted}; its default is {default}"
+        )
+
+
+def check_window(options: Any) -> None:
+    """Raise ConfigurationError for a window without episodes; None passes."""
+    if options.cost_window is not None:
+        check_bounds(options, cost_window=1)
 
 
 @dataclass(frozen=True)
@@ -93,6 +125,14 @@ class Train:
     def __post_init__(self) -> None:
         check_bounds(self, steps=1, num_envs=1, gradient_steps=-1, batch_size=1, buffer_size=1)
         check_bounds(self, learning_starts=0, eval_every=1, eval_episodes=1, save_every=1, seed=0)
+        check_bounds(self, n_steps=1)
+        check_real(self, "learning_rate", above=0.0)
+        check_real(self, "gamma", above=0.0, at_most=1.0)
+        check_real(self, "tau", above=0.0, at_most=1.0)
+        if not self.net_arch or min(self.net_arch) < 1:
+            raise ConfigurationError(
+                f"net_arch = {self.net_arch} must name widths of at least 1, such as 128 128"
+            )
         if self.gradient_steps == 0:
             raise ConfigurationError("gradient_steps = 0 learns nothing; use at least 1, or -1")
 
@@ -122,20 +162,29 @@ class TrainSAC(Train):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_bounds(self, policy_delay=1)
+        check_real(self, "munchausen", at_least=0.0)
+        self._temperature()
 
     def agent_arguments(self) -> dict[str, Any]:
         """Keyword arguments of the agent's class."""
-        learnt = self.ent_coef.startswith("auto")
-        return {**super().agent_arguments(), "ent_coef": self.ent_coef if learnt else self._fixed}
+        return {**super().agent_arguments(), "ent_coef": self._temperature()}
 
-    @property
-    def _fixed(self) -> float:
+    def _temperature(self) -> str | float:
+        """What stands after "auto_" must be above 0, since its logarithm is learnt."""
+        if self.ent_coef == "auto":
+            return self.ent_coef
+        word = self.ent_coef.removeprefix("auto_")
         try:
-            return float(self.ent_coef)
+            value = float(word)
         except ValueError:
-            raise ConfigurationError(
-                f"ent_coef = {self.ent_coef!r} must be auto, auto_X or a number"
-            ) from None
+            value = math.nan
+        learnt = word != self.ent_coef
+        if math.isfinite(value) and (value > 0.0 if learnt else value >= 0.0):
+            return self.ent_coef if learnt else value
+        raise ConfigurationError(
+            f"ent_coef = {self.ent_coef!r} must be auto, auto_X with X above 0 to start from, or a "
+            "number of at least 0"
+        )
 
 
 @dataclass(frozen=True)
@@ -156,6 +205,7 @@ class TrainFLAC(Train):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_bounds(self, flow_steps=1, policy_delay=1)
+        check_real(self, "energy_budget", above=0.0)
 
 
 @dataclass(frozen=True)
@@ -173,10 +223,14 @@ class TrainSafe(Train):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_bounds(self, cost_critics=1, cost_pessimism=0)
-        if self.cost_limit is None and self.id in TASKS:
+        check_bounds(self, cost_critics=1)
+        check_real(self, "cost_pessimism", at_least=0.0)
+        check_real(self, "cost_limit", at_least=0.0)
+        check_real(self, "cost_gamma", above=0.0, at_most=1.0)
+        suggestion = suggested_limit(self.id)
+        if self.cost_limit is None:
             # Frozen, but the run's config must say which limit it was.
-            object.__setattr__(self, "cost_limit", TASKS[self.id].cost_limit)
+            object.__setattr__(self, "cost_limit", suggestion)
 
 
 @dataclass(frozen=True)
@@ -192,6 +246,12 @@ class TrainCAL(TrainSafe):
     dual_actions: Literal["buffer", "policy"] = "buffer"
     """Whose expected cost is held against the budget: the replay's actions or the policy's."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_real(self, "penalty", at_least=0.0)
+        check_real(self, "dual_learning_rate", at_least=0.0)
+        check_real(self, "initial_multiplier", above=0.0)
+
 
 @dataclass(frozen=True)
 class TrainSACLag(TrainSafe):
@@ -199,12 +259,18 @@ class TrainSACLag(TrainSafe):
 
     cost_pessimism: float = 0.0
     """Standard deviations over the ensemble that are added to its mean."""
-    cost_window: int = 10
-    """Finished episodes whose mean cost the multiplier follows."""
+    cost_window: int | None = None
+    """Finished episodes whose mean cost the multiplier follows; default num_envs, at least 10."""
     dual_learning_rate: float = 1e-4
     """Step size of the multiplier (Adam): about its change per update."""
     initial_multiplier: float = 0.001
     """Multiplier at first."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_window(self)
+        check_real(self, "dual_learning_rate", at_least=0.0)
+        check_real(self, "initial_multiplier", at_least=0.0)
 
 
 @dataclass(frozen=True)
@@ -213,8 +279,8 @@ class TrainSACPID(TrainSafe):
 
     cost_pessimism: float = 0.0
     """Standard deviations over the ensemble that are added to its mean."""
-    cost_window: int = 10
-    """Finished episodes whose mean cost is one measurement."""
+    cost_window: int | None = None
+    """Finished episodes of one measurement; default a multiple of num_envs, at least 10."""
     proportional_gain: float = 0.1
     """Multiplier per unit of an episode's cost above the limit."""
     integral_gain: float = 0.01
@@ -223,6 +289,12 @@ class TrainSACPID(TrainSafe):
     """Multiplier per unit of a rise since the last measurement."""
     max_multiplier: float = 100.0
     """Largest multiplier."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_window(self)
+        for name in ("proportional_gain", "integral_gain", "derivative_gain", "max_multiplier"):
+            check_real(self, name, at_least=0.0)
 
 
 def presets() -> dict[str, dict[str, dict[str, Any]]]:

@@ -6,12 +6,24 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import DummyVecEnv
+from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers import NormalizeReward
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecCheckNan,
+    VecEnvWrapper,
+    VecFrameStack,
+    VecNormalize,
+)
 
 import simenv
+from agents.actor_critic import ActorCritic
 from agents.environments import EpisodeMonitor, Remember, as_vec_env, make_vec
+from agents.vector import GymnasiumVecEnv
+from simenv.envs.vector import VectorEnv
 from simenv.envs.wrappers import WithCost, effort
 from simenv.errors import ConfigurationError, UnknownTaskError
+from tests.envs.reach import REACH
 
 
 class Dice(gymnasium.Env):
@@ -77,8 +89,174 @@ def test_what_is_not_deterministic_is_refused():
     for env in (one, other):
         env.reset()
     play(one, 3)
-    with pytest.raises(ConfigurationError, match="not deterministic cannot be resumed"):
+    with pytest.raises(ConfigurationError, match=r"saw something else.*not deterministic"):
         other.set_state(one.get_state())
+
+
+def test_what_lasts_beyond_an_episode_is_refused():
+    """Rewards scaled by those of earlier episodes are not played again, and that is found out."""
+
+    def make():
+        return as_vec_env(DummyVecEnv([lambda: Remember(NormalizeReward(Dice()))]))
+
+    one, other = make(), make()
+    for env in (one, other):
+        env.seed(1)
+        env.reset()
+    play(one, 5)
+    other.set_state(one.get_state())  # in the first episode, there is nothing before
+    play(one, 5)
+    with pytest.raises(ConfigurationError, match=r"earned something else.*episodes before"):
+        other.set_state(one.get_state())
+
+
+# ------------------------------------------------------------------------------- wrappers
+
+
+class Drift(VecEnvWrapper):
+    """Adds to what is shown, more with every step; can save its state, or not."""
+
+    def __init__(self, venv):
+        super().__init__(venv)
+        self.count = 0
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        self.count += 1
+        seen, *rest = self.venv.step_wait()
+        return seen + self.count, *rest
+
+
+class SavedDrift(Drift):
+    """Keeps a state of its own."""
+
+    def get_state(self):
+        return {"count": self.count}
+
+    def set_state(self, state):
+        self.count = state["count"]
+
+
+class Parted(Dice):
+    """Shows its number in a dictionary."""
+
+    observation_space = spaces.Dict({"a": Dice.observation_space, "b": Dice.observation_space})
+
+    def _show(self, add):
+        seen = super()._show(add)
+        return {"a": seen, "b": 3 * seen}
+
+
+def dice(kind=Dice):
+    """Two environments that can be played again."""
+    return DummyVecEnv([lambda: Remember(kind())] * 2)
+
+
+def numbers(seen):
+    """An observation as one array."""
+    return np.stack([seen[k] for k in sorted(seen)]) if isinstance(seen, dict) else seen
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: VecNormalize(dice()),
+        lambda: VecNormalize(dice(Parted), norm_obs_keys=["a"]),
+        lambda: VecNormalize(dice(), norm_obs=False),
+        lambda: VecCheckNan(VecNormalize(make_vec("Pendulum-v1", 2))),
+        lambda: VecNormalize(SavedDrift(dice())),
+        lambda: VecNormalize(
+            GymnasiumVecEnv(
+                VectorEnv(REACH, 2, autoreset_mode=AutoresetMode.SAME_STEP, max_episode_steps=7)
+            )
+        ),
+    ],
+    ids=["box", "dictionary", "rewards", "monitored", "own state", "vector"],
+)
+def test_the_state_of_wrappers(make):
+    """Whatever stands around the environments goes on from the state too, statistics included."""
+    one, other = as_vec_env(make()), as_vec_env(make())
+    for env, seed in ((one, 5), (other, 6)):
+        env.seed(seed)
+        env.reset()
+    play(one, 12)
+    play(other, 2)
+    other.set_state(one.get_state())
+    for (a, r, d, i), (b, s, e, j) in zip(play(one, 20, 1), play(other, 20, 1), strict=True):
+        assert np.array_equal(numbers(a), numbers(b))
+        assert np.array_equal(r, s)
+        assert np.array_equal(d, e)
+        assert [info.get("episode") for info in i] == [info.get("episode") for info in j]
+
+
+def test_switches_of_a_normaliser():
+    """A normaliser that no longer learns stays so."""
+    one, other = (as_vec_env(VecNormalize(dice())) for _ in range(2))
+    for env in (one, other):
+        env.reset()
+    one.venv.training, one.venv.norm_reward = False, False
+    other.set_state(one.get_state())
+    assert (other.venv.training, other.venv.norm_obs, other.venv.norm_reward) == (
+        False,
+        True,
+        False,
+    )
+
+
+def test_wrappers_without_a_state_say_so():
+    """A wrapper that remembers and cannot say what is refused, though what is inside could."""
+    for wrapper in (Drift, lambda venv: VecFrameStack(venv, 2)):
+        env = as_vec_env(VecNormalize(wrapper(make_vec("Pendulum-v1"))))
+        env.reset()
+        with pytest.raises(
+            ConfigurationError, match=r"(Drift|VecFrameStack) cannot save its state"
+        ):
+            env.get_state()
+
+
+def test_returns_are_of_true_rewards():
+    """Behind a normaliser, episodes still count what the environment paid."""
+    for venv in (VecNormalize(dice()), VecCheckNan(VecNormalize(make_vec("Pendulum-v1", 2)))):
+        env = as_vec_env(venv)
+        env.seed(3)
+        env.reset()
+        paid, told = 0.0, []
+        for _ in range(200):
+            _, rewards, _, infos = env.step(np.zeros((2, *env.action_space.shape)))
+            paid += venv.unwrapped.buf_rews[0]
+            told += [infos[0]["episode"]["r"]] if "episode" in infos[0] else []
+        assert rewards[0] != venv.unwrapped.buf_rews[0]
+        # Left over are the steps of an episode that runs on, of 1.5 each.
+        running = 0.0 if len(told) == 1 else 200 % 7 * 1.5
+        assert sum(told) == pytest.approx(paid - running, rel=1e-6)
+
+
+def test_training_behind_a_normaliser_resumes(tmp_path):
+    """A checkpoint of an agent includes the statistics that it sees the world through."""
+
+    def fresh():
+        return ActorCritic(
+            "MlpPolicy",
+            VecNormalize(dice()),
+            seed=0,
+            batch_size=8,
+            learning_starts=10,
+            policy_kwargs={"net_arch": [8]},
+        )
+
+    one = fresh().learn(40)
+    one.save_checkpoint(tmp_path / "point")
+    one.learn(30, reset_num_timesteps=False)
+    other = fresh()
+    other.load_checkpoint(tmp_path / "point")
+    other.learn(30, reset_num_timesteps=False)
+    assert all(
+        map(np.array_equal, *([p.detach() for p in m.policy.parameters()] for m in (one, other)))
+    )
+    mine, theirs = (m.get_vec_normalize_env().obs_rms.mean for m in (one, other))
+    assert np.array_equal(mine, theirs)
 
 
 def test_environments_without_a_state_say_so():

@@ -146,6 +146,15 @@ def test_costs():
         assert costs.tolist() == [60.0, 10.0]
 
 
+def test_an_endless_episode_is_an_error():
+    """Episodes that do not end are given up, by name; those that end at the bound count."""
+    assert play_episodes(counters((3, 6)), still, SEED, max_steps=6).lengths.tolist() == [3, 6]
+    with pytest.raises(
+        ConfigurationError, match=r"episodes \[1\] of .*Counter.* after 5 steps; .*TimeLimit"
+    ):
+        play_episodes(counters((3, 6)), still, SEED, max_steps=5)
+
+
 @pytest.mark.parametrize("spread", [False, True])
 def test_seeds(spread):
     """Environment i starts as a single one from seed + i, in every call."""

@@ -189,6 +189,18 @@ def test_statistics_count_every_collected_observation_once():
     assert torch.allclose(model.policy.norm.var, seen.var(dim=0, unbiased=False), rtol=1e-4)
 
 
+def test_tensors_are_observed_where_they_are(monkeypatch):
+    """Tensors give the statistics that arrays give, and are not taken to the host and back."""
+    seen = np.random.default_rng(0).normal(4.0, 2.0, (20, 3)).astype(np.float32)
+    arrays, tensors = policy(normalize=True), policy(normalize=True)
+    arrays.observe(seen)
+    monkeypatch.setattr(tensors, "obs_to_tensor", None)
+    tensors.observe(torch.as_tensor(seen))
+    assert torch.equal(arrays.norm.mean, tensors.norm.mean)
+    assert torch.equal(arrays.norm.var, tensors.norm.var)
+    assert tensors.norm.mean.all()
+
+
 def test_observing_without_normalisation_changes_nothing():
     """`observe` may always be called."""
     made = policy()

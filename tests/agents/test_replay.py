@@ -251,7 +251,7 @@ def test_reset_forgets():
 
 def test_errors():
     """Bad options, an empty replay, missing costs and strange states are refused by name."""
-    with pytest.raises(ConfigurationError, match=r"not a Box.*HerReplayBuffer"):
+    with pytest.raises(ConfigurationError, match=r"not a Box.*DictBuffer"):
         TensorReplayBuffer(8, spaces.Dict({"a": SEEN}), ACTIONS)
     with pytest.raises(ConfigurationError, match="n_steps = 0"):
         buffer(n_steps=0)
@@ -280,3 +280,12 @@ def test_errors():
     with pytest.raises(ShapeError, match="saved observations"):
         larger.set_state(full.get_state())
     assert larger.size() == 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_saved_state_takes_no_memory_of_the_device():
+    """The state of a replay on a GPU is made of tensors on the host."""
+    box = spaces.Box(-1.0, 1.0, (2,), np.float32)
+    buffer = TensorReplayBuffer(8, box, box, "cuda:0")
+    buffer.add(*(np.zeros((1, 2)),) * 3, np.zeros(1), np.zeros(1), [{}])
+    assert all(kept.is_cpu for kept in buffer.get_state()["store"].values())

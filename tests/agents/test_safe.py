@@ -7,16 +7,20 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Dict
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 from agents.cal import CAL
 from agents.environments import make_vec
 from agents.saclag import SACLag
 from agents.sacpid import SACPID
 from agents.safe import CostCritics, discounted_budget, find_horizon, spread
+from agents.vector import GymnasiumVecEnv
+from simenv.envs.vector import VectorEnv
 from simenv.errors import ConfigurationError
 from tests.agents.constrained import TINY, Bandit, Chain, bandits, random_batch
+from tests.envs.reach import REACH
 
 AGENTS = (CAL, SACLag, SACPID)
 
@@ -60,6 +64,34 @@ def test_horizon_of_environments():
     assert find_horizon(DummyVecEnv([lambda: TimeLimit(Bandit(), 12)])) == 12
     model = CAL("MlpPolicy", "simenv/FingerReach2D-Safe-v0", num_envs=2, **TINY)
     assert (model.horizon, model.cost_limit) == (15, 0.3)
+
+
+def test_horizon_of_vectors():
+    """Vectors of Gymnasium's state it in their spec or in their environments."""
+    for mode in ("sync", "async"):
+        envs = gymnasium.make_vec("Pendulum-v1", num_envs=2, vectorization_mode=mode)
+        assert find_horizon(GymnasiumVecEnv(envs)) == 200
+        envs.close()
+    limited = SyncVectorEnv([lambda: TimeLimit(Bandit(), 7)] * 2)
+    assert find_horizon(GymnasiumVecEnv(limited)) == 7
+    native = VectorEnv(REACH, 2, max_episode_steps=6)
+    assert find_horizon(GymnasiumVecEnv(native)) == 6
+
+
+@pytest.mark.parametrize("kind", ["gymnasium", "stable baselines"])
+def test_worker_processes_outlive_the_question(kind):
+    """Workers are not asked for attributes that they may not have: that would end them."""
+    if kind == "gymnasium":
+        env = GymnasiumVecEnv(AsyncVectorEnv([Bandit] * 2, autoreset_mode="SameStep"))
+    else:
+        env = SubprocVecEnv([Bandit] * 2)
+    try:
+        with pytest.raises(ConfigurationError, match="give horizon"):
+            find_horizon(env)
+        env.reset()
+        assert env.step(np.zeros((2, 1), np.float32))[2].all()
+    finally:
+        env.close()
 
 
 def test_an_unknown_horizon_is_an_error():
@@ -242,6 +274,30 @@ def test_the_cost_critics_follow_the_schedule(cls):
     assert model.cost_optimizer.param_groups[0]["lr"] == rate
     if cls is not SACPID:
         assert model.dual_optimizer.param_groups[0]["lr"] == model.dual_learning_rate
+
+
+@pytest.mark.parametrize(
+    ("cls", "num_envs", "window"),
+    [(SACLag, 2, 10), (SACLag, 16, 16), (SACPID, 4, 12), (SACPID, 5, 10), (SACPID, 16, 16)],
+)
+def test_a_measurement_holds_all_environments(cls, num_envs, window):
+    """By default a window is as long as there are environments that end together, at least 10."""
+    assert make(cls, bandits(num_envs)).episode_costs.maxlen == window
+    assert make(cls, bandits(num_envs), cost_window=3).episode_costs.maxlen == 3
+
+
+@pytest.mark.parametrize("cls", [SACLag, SACPID])
+def test_the_measured_cost_goes_on_after_a_restore(cls):
+    """What is kept on the device between two measurements is restored with the rest."""
+    model, other = (make(cls, cost_window=2, cost_limit=0.5) for _ in range(2))
+    for cost in (0.75, 1.25):
+        model.episode_ended(cost)
+    other.set_extra_state(model.get_extra_state())
+    for agent in (model, other):
+        agent.update_duals(random_batch(), agent.propose(random_batch().observations))
+        assert agent._notes["episode_cost"][-1].item() == 1.0
+    assert torch.equal(model.multiplier, other.multiplier)
+    assert model.multiplier.item() > 0
 
 
 # ---------------------------------------------------------------------- errors

@@ -174,6 +174,72 @@ def test_observations_are_owned(mode):
     assert torch.equal(step.next_observations, kept[1])
 
 
+@every_mode
+def test_masks_on_the_host(mode):
+    """What the host knows of a step is what the tensors say, with native environments too."""
+    native = VectorEnv(REACH, N, autoreset_mode=mode, max_episode_steps=5, output="torch")
+    for env in (started(ladders(N, mode)), started(native)):
+        ends = 0
+        for _ in range(3 * HORIZON):
+            given = policy(env.observations.numpy()) if env.envs is not native else np.zeros((N, 2))
+            step = env.advance(torch.as_tensor(given, dtype=torch.float32))
+            assert step.host.ended.tolist() == step.ended.tolist()
+            assert step.host.valid.tolist() == step.valid.tolist()
+            assert list(step.finished) == np.flatnonzero(step.host.ended).tolist()
+            ends += int(step.host.ended.sum())
+        assert ends > N
+
+
+class Flags(Ladder):
+    """Tells its success, or cost, in one of the ways that Gymnasium has to gather as objects."""
+
+    def __init__(self, given, late: bool) -> None:
+        super().__init__()
+        self.given, self.late = given, late
+
+    def step(self, action):
+        *rest, info = super().step(action)
+        told = {**info, **self.given(info)}
+        return *rest, told if self.steps > 1 or not self.late else {}
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
+@pytest.mark.parametrize("late", [False, True])
+def test_flags_that_gymnasium_keeps_as_objects(mode, late):
+    """numpy's own booleans and entries of None are read as flags; None is no success."""
+    for given, wins in (
+        (lambda info: {"success": np.bool_(info["success"])}, True),
+        (lambda info: {"success": None}, False),
+    ):
+        kinds = [lambda given=given: Flags(given, late), Ladder, Ladder]
+        env = started(gymnasium.vector.SyncVectorEnv(kinds, autoreset_mode=mode))
+        told = []
+        for _ in range(EACH):
+            step = advance(env)
+            told += [step.finished[0]["is_success"]] if 0 in step.finished else []
+        plain = [about["is_success"] for about in episodes_of(reference(SEED))]
+        count = min(len(told), len(plain))
+        assert told[:count] == (plain[:count] if wins else [False] * count)
+        assert any(plain[:count])
+
+
+@pytest.mark.parametrize(
+    ("info", "name"),
+    [
+        ({"cost": np.zeros((N, 2)), "_cost": np.ones(N, dtype=bool)}, "cost"),
+        ({"cost": 1.0}, "cost"),
+        ({"cost": np.zeros(N), "_cost": np.ones(N + 1, dtype=bool)}, "_cost"),
+    ],
+)
+def test_infos_of_another_shape_are_refused(info, name):
+    """Numbers that do not belong to one environment each are not spread over all."""
+    env = started(ladders(N, AutoresetMode.SAME_STEP))
+    with pytest.raises(
+        ConfigurationError, match=rf"info\['{name}'\] has shape .* expected \({N},\)"
+    ):
+        env._masked("cost", info)
+
+
 def test_without_costs():
     """An environment without costs or success says so."""
     env = started(ladders(N, AutoresetMode.SAME_STEP, costs=False))
@@ -344,6 +410,16 @@ def test_policies_see_every_collected_observation_once():
         torch.as_tensor(model.replay_buffer.valid),
     )
     assert torch.equal(torch.cat(seen), kept[valid])
+
+
+def test_policies_see_the_tensors_themselves():
+    """Where all rows count, what a policy is shown is no copy of the transitions."""
+    model = model_on(ladders(N, AutoresetMode.SAME_STEP), learning_starts=200)
+    seen: list[torch.Tensor] = []
+    model.policy.observe = seen.append
+    listener = Listener(stop=2)
+    model.learn(60, callback=listener)
+    assert seen[-1] is listener.locals["transitions"].observations
 
 
 def test_warm_up_is_uniform_within_bounds():
