@@ -365,7 +365,7 @@ def _horizons(env: VecEnv | None) -> Iterator[int | None]:
 
 
 def _limit(env: Any) -> int | None:
-    return getattr(env.spec, "max_episode_steps", None)
+    return getattr(getattr(env, "spec", None), "max_episode_steps", None)
 
 
 def require_at_least(name: str, value: float, bound: float) -> None:
