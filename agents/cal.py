@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch.optim import Adam
 
 from agents.actor_critic import Proposal
 from agents.networks import ActorCriticPolicy
-from agents.replay import Batch
+from agents.replay import Batch, TensorReplayBuffer
 from agents.safe import SafeActorCritic, require_at_least
 from simenv.errors import ConfigurationError
 
@@ -35,6 +35,9 @@ class CAL(SafeActorCritic):
         initial_multiplier: λ at first.
         dual_actions: whose expected cost is held against the budget: that of the actions in the
             replay "buffer", as in the paper, or of the present "policy".
+        dual_window: newest transitions in whose states that cost is taken; 0: in those of the whole
+            replay, as in the paper. While an agent learns to move faster, old states make it look
+            slower, and cheaper, than it is.
         options: of `SafeActorCritic`.
 
     Raises:
@@ -54,6 +57,7 @@ class CAL(SafeActorCritic):
         dual_learning_rate: float = 3e-4,
         initial_multiplier: float = 0.6931,
         dual_actions: DualActions = "buffer",
+        dual_window: int = 0,
         **options: Any,
     ) -> None:
         require_at_least("penalty", penalty, 0.0)
@@ -67,7 +71,8 @@ class CAL(SafeActorCritic):
             raise ConfigurationError(
                 f"dual_actions = {dual_actions!r} is not one of {get_args(DualActions)}"
             )
-        self.penalty, self.dual_actions = penalty, dual_actions
+        require_at_least("dual_window", dual_window, 0)
+        self.penalty, self.dual_actions, self.dual_window = penalty, dual_actions, dual_window
         self.dual_learning_rate, self.initial_multiplier = dual_learning_rate, initial_multiplier
         super().__init__(policy, env, **options)
 
@@ -93,9 +98,16 @@ class CAL(SafeActorCritic):
 
     @torch.no_grad()
     def _dual_cost(self, batch: Batch, expected_cost: Tensor) -> Tensor:
-        if self.dual_actions == "policy":
+        """E Q̂_c, (), that is held against the budget."""
+        if self.dual_actions == "policy" and not self.dual_window:
             return expected_cost
-        return self.cost_bound(batch.observations, batch.actions).mean()
+        if self.dual_window:
+            buffer = cast(TensorReplayBuffer, self.replay_buffer)
+            env, size = self._vec_normalize_env, len(batch.actions)
+            batch = buffer.sample_newest(size, self.dual_window, env)
+        proposed = self.dual_actions == "policy"
+        actions = self.propose(batch.observations).actions if proposed else batch.actions
+        return self.cost_bound(batch.observations, actions).mean()
 
     def _setup_model(self) -> None:
         super()._setup_model()

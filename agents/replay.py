@@ -173,6 +173,18 @@ class TensorReplayBuffer(BaseBuffer):
             raise ConfigurationError(EMPTY)
         return cast(Batch, super().sample(batch_size, env))
 
+    def sample_newest(self, batch_size: int, count: int, env: VecNormalize | None = None) -> Batch:
+        """Transitions drawn evenly, with replacement, from about the newest `count`.
+
+        Raises:
+            ConfigurationError: there are none yet.
+        """
+        if self.size() == 0:
+            raise ConfigurationError(EMPTY)
+        steps = min(max(count // self.n_envs, 1), self.size())
+        back = np.random.randint(1, steps + 1, batch_size)
+        return self._get_samples((self.pos - back) % self.buffer_size, env)
+
     def _get_samples(  # type: ignore[override]  # a Batch has one field more
         self, batch_inds: np.ndarray, env: VecNormalize | None = None
     ) -> Batch:

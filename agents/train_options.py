@@ -245,6 +245,8 @@ class TrainCAL(TrainSafe):
     """Multiplier at first."""
     dual_actions: Literal["buffer", "policy"] = "buffer"
     """Whose expected cost is held against the budget: the replay's actions or the policy's."""
+    dual_window: int = 0
+    """Newest transitions in whose states it is taken; 0: in those of the whole replay."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
