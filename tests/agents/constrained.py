@@ -92,9 +92,9 @@ def settle(cls: type, steps: int, **options: Any) -> tuple[float, float]:
     return float(action[0]), model.multiplier.item()
 
 
-def random_batch(size: int = 6, features: int = 1) -> Batch:
+def random_batch(size: int = 6, features: int = 1, seed: int = 3) -> Batch:
     """Transitions with made-up numbers, for agents of one action."""
-    draw = torch.Generator().manual_seed(3)
+    draw = torch.Generator().manual_seed(seed)
     observations = torch.randn(2, size, features, generator=draw)
     return Batch(
         observations=observations[0],

@@ -54,6 +54,27 @@ def test_weight(slack, whose):
     assert (weight.item() == 0) is (slack == 3.0)
 
 
+@pytest.mark.parametrize("whose", ["buffer", "policy"])
+def test_the_newest_states_are_held_against_the_budget(whose, monkeypatch):
+    """With a window the batch says nothing of E Q̂_c: the newest transitions do."""
+    model, newest = make(dual_actions=whose, dual_window=7), random_batch(seed=5)
+    asked = []
+
+    def sample_newest(size, count, env=None):
+        asked.append((size, count))
+        return newest
+
+    monkeypatch.setattr(model.replay_buffer, "sample_newest", sample_newest)
+    torch.manual_seed(0)
+    model.cost_weight(random_batch(), torch.zeros(()))
+    torch.manual_seed(0)
+    proposed = model.propose(newest.observations).actions
+    actions = newest.actions if whose == "buffer" else proposed
+    expected = model.cost_bound(newest.observations, actions).mean()
+    torch.testing.assert_close(model.cost_budget - model._slack, expected)
+    assert asked == [(len(newest.actions), 7)]
+
+
 @pytest.mark.parametrize("slack", SLACKS)
 def test_the_actor_descends_the_augmented_lagrangian(slack):
     """Gradients equal central differences of E[α log π − Q] + (max(0, λ + c g)² − λ²) / 2c."""

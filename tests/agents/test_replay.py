@@ -184,6 +184,19 @@ def test_gaps_are_never_drawn_and_the_rest_evenly():
     assert np.abs(counts[kept.valid] - mean).max() < 5 * np.sqrt(mean)
 
 
+@pytest.mark.parametrize("count", [2, ROWS - 1, 2 * ROWS + 3])
+def test_the_newest_alone(count):
+    """Draws among the newest reach back as far as asked, across the ring's seam, and no further."""
+    kept = buffer()
+    for row in steps(count):
+        kept.add_batch(row)
+    np.random.seed(0)  # noqa: NPY002
+    for wanted in (1, 3 * N, 100 * N):
+        times = kept.sample_newest(2000, wanted).observations[:, 0].unique().tolist()
+        reach = min(max(wanted // N, 1), count, ROWS)
+        assert times == [float(t) for t in range(count - reach, count)]
+
+
 def test_wrapping_around_forgets_the_oldest():
     """A full ring holds the newest rows alone, gaps included."""
     kept = buffer()
@@ -247,6 +260,12 @@ def test_reset_forgets():
     kept.add_batch(steps(1)[0] | {"valid": np.zeros(N, dtype=bool)})
     with pytest.raises(ConfigurationError, match="no transition yet"):
         kept.sample(1)
+
+
+def test_the_newest_of_nothing():
+    """An empty replay has no newest transitions."""
+    with pytest.raises(ConfigurationError, match="no transition"):
+        buffer().sample_newest(1, 1)
 
 
 def test_errors():
