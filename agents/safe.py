@@ -5,24 +5,22 @@ from __future__ import annotations
 import copy
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from gymnasium.vector import VectorEnv
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import get_actor_critic_arch
 from stable_baselines3.common.utils import polyak_update
-from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from agents.actor_critic import ActorCritic, Proposal
 from agents.budgets import suggested_limit
+from agents.horizon import find_horizon
 from agents.networks import ActorCriticPolicy
 from agents.replay import Batch, TensorReplayBuffer
 from simenv.errors import ConfigurationError, require_count
@@ -330,42 +328,6 @@ def discounted_budget(limit: float, gamma: float, horizon: int) -> float:
         raise ConfigurationError(f"cost_gamma = {gamma} must lie in (0, 1]")
     steps = horizon if gamma == 1.0 else (1 - gamma**horizon) / (1 - gamma)
     return limit * steps / horizon
-
-
-def find_horizon(env: VecEnv | None) -> int:
-    """Most steps of an episode, as simenv's environments or Gymnasium's time limit state it.
-
-    Raises:
-        ConfigurationError: none is stated.
-    """
-    for horizon in _horizons(env):
-        if horizon is not None:
-            return int(horizon)
-    raise ConfigurationError(
-        "the environment states no max_episode_steps; give horizon, the steps of an episode"
-    )
-
-
-def _horizons(env: VecEnv | None) -> Iterator[int | None]:
-    """Candidates that this process knows of; worker processes are not asked.
-
-    A worker of Gymnasium's or Stable-Baselines3's ends when it is asked for what it does not have.
-    """
-    envs = None if env is None else getattr(env.unwrapped, "envs", None)
-    if isinstance(envs, VectorEnv):
-        envs = envs.unwrapped
-        yield getattr(envs, "max_episode_steps", None)
-        yield _limit(envs)
-        envs = getattr(envs, "envs", None)  # those of a SyncVectorEnv, in this process
-    for single in list(envs or ())[:1]:
-        yield _limit(single)
-        for name in ("_max_episode_steps", "max_episode_steps"):
-            with suppress(AttributeError):
-                yield single.get_wrapper_attr(name)
-
-
-def _limit(env: Any) -> int | None:
-    return getattr(getattr(env, "spec", None), "max_episode_steps", None)
 
 
 def require_at_least(name: str, value: float, bound: float) -> None:

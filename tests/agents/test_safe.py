@@ -7,20 +7,17 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Dict
-from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.cal import CAL
 from agents.environments import make_vec
+from agents.horizon import find_horizon
 from agents.saclag import SACLag
 from agents.sacpid import SACPID
-from agents.safe import CostCritics, discounted_budget, find_horizon, spread
-from agents.vector import GymnasiumVecEnv
-from simenv.envs.vector import VectorEnv
+from agents.safe import CostCritics, discounted_budget, spread
 from simenv.errors import ConfigurationError
 from tests.agents.constrained import TINY, Bandit, Chain, bandits, random_batch
-from tests.envs.reach import REACH
 
 AGENTS = (CAL, SACLag, SACPID)
 
@@ -64,34 +61,6 @@ def test_horizon_of_environments():
     assert find_horizon(DummyVecEnv([lambda: TimeLimit(Bandit(), 12)])) == 12
     model = CAL("MlpPolicy", "simenv/FingerReach2D-Safe-v0", num_envs=2, **TINY)
     assert (model.horizon, model.cost_limit) == (15, 0.3)
-
-
-def test_horizon_of_vectors():
-    """Vectors of Gymnasium's state it in their spec or in their environments."""
-    for mode in ("sync", "async"):
-        envs = gymnasium.make_vec("Pendulum-v1", num_envs=2, vectorization_mode=mode)
-        assert find_horizon(GymnasiumVecEnv(envs)) == 200
-        envs.close()
-    limited = SyncVectorEnv([lambda: TimeLimit(Bandit(), 7)] * 2)
-    assert find_horizon(GymnasiumVecEnv(limited)) == 7
-    native = VectorEnv(REACH, 2, max_episode_steps=6)
-    assert find_horizon(GymnasiumVecEnv(native)) == 6
-
-
-@pytest.mark.parametrize("kind", ["gymnasium", "stable baselines"])
-def test_worker_processes_outlive_the_question(kind):
-    """Workers are not asked for attributes that they may not have: that would end them."""
-    if kind == "gymnasium":
-        env = GymnasiumVecEnv(AsyncVectorEnv([Bandit] * 2, autoreset_mode="SameStep"))
-    else:
-        env = SubprocVecEnv([Bandit] * 2)
-    try:
-        with pytest.raises(ConfigurationError, match="give horizon"):
-            find_horizon(env)
-        env.reset()
-        assert env.step(np.zeros((2, 1), np.float32))[2].all()
-    finally:
-        env.close()
 
 
 def test_an_unknown_horizon_is_an_error():
