@@ -101,12 +101,14 @@ class SACPID(EpisodeCostActorCritic):
     @property
     def multiplier(self) -> Tensor:
         """λ, (), without gradient."""
-        return self._multiplier
+        # Filled in on the device: nothing is copied there, and nothing waits.
+        return torch.full((), self.controller.output, device=self.device)
 
     def update_duals(self, batch: Batch, proposal: Proposal) -> None:
         """Log what was measured; the multiplier moves at the ends of episodes."""
         if self.controller.last is not None:
-            self.note("episode_cost", self._episode_cost)
+            cost = self.controller.last + self.limit
+            self.note("episode_cost", torch.full((), cost, device=self.device))
 
     def default_window(self) -> int:
         """The least multiple of the number of environments that is at least 10."""
@@ -117,7 +119,6 @@ class SACPID(EpisodeCostActorCritic):
         if len(self.episode_costs) == self.episode_costs.maxlen:
             self.controller.step(float(np.mean(self.episode_costs)) - self.limit)
             self.episode_costs.clear()
-        self._to_device()
 
     def get_extra_state(self) -> dict[str, Any]:
         """The controller's numbers, beside the costs of the last episodes."""
@@ -127,16 +128,7 @@ class SACPID(EpisodeCostActorCritic):
         """Go on from what `get_extra_state` gave."""
         super().set_extra_state(state)
         self.controller = PIDController(**state["controller"])
-        self._to_device()
-
-    def _to_device(self) -> None:
-        """What updates need of the controller: it moves at the ends of episodes alone."""
-        self._multiplier.fill_(self.controller.output)
-        if self.controller.last is not None:
-            self._episode_cost.fill_(self.controller.last + self.limit)
 
     def _setup_model(self) -> None:
         super()._setup_model()
         self.controller = PIDController(*self.gains)
-        self._multiplier = torch.zeros((), device=self.device)
-        self._episode_cost = torch.zeros((), device=self.device)

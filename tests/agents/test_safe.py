@@ -257,7 +257,7 @@ def test_a_measurement_holds_all_environments(cls, num_envs, window):
 
 @pytest.mark.parametrize("cls", [SACLag, SACPID])
 def test_the_measured_cost_goes_on_after_a_restore(cls):
-    """What is kept on the device between two measurements is restored with the rest."""
+    """The cost measured last is restored, and with it what the next updates do."""
     model, other = (make(cls, cost_window=2, cost_limit=0.5) for _ in range(2))
     for cost in (0.75, 1.25):
         model.episode_ended(cost)
