@@ -29,6 +29,15 @@ def _step_for_ever(sim: mpm.Simulator, state: mpm.State) -> None:
         sim.step(state)
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT raises, also in a process that was started to ignore it, as background jobs are."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_waits_for_the_workers():
     """Ctrl-C in the middle of a step leaves no worker behind: the next step is right."""
     slow, state = build(substeps=4000), build(substeps=4000).initial_state()
