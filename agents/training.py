@@ -63,6 +63,10 @@ def resume(options: Resume) -> Run:
     agent, feed = build(run.config["command"], settings)
     trainer = Trainer(run, agent, settings, feed)
     with run.locked():
+        if options.checkpoint is None and not run.checkpoints():
+            # Stopped before its first checkpoint: its options are all there is to go on from.
+            run.forget_after(-1)
+            return _learn(run, agent, settings, trainer)
         state = agent.load_checkpoint(chosen_checkpoint(run, options.checkpoint))
         trainer.set_state(state["trainer"])
         if steps <= agent.num_timesteps:

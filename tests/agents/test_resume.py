@@ -192,15 +192,21 @@ def test_a_damaged_checkpoint_offers_the_one_before(copy):
 
 
 def test_nothing_whole_is_left(copy):
-    """Both damaged: said so. None there: said so."""
+    """Both damaged: said so."""
     for folder in copy.checkpoints():
         (folder / "manifest.json").unlink()
     with pytest.raises(CheckpointError, match="none is whole"):
         go_on(copy)
+
+
+def test_stopped_before_the_first_checkpoint(plain, copy):
+    """A run without any checkpoint begins again from its options; there is nothing to play yet."""
     for folder in copy.checkpoints():
         shutil.rmtree(folder)
     with pytest.raises(CheckpointError, match="no checkpoint yet"):
-        go_on(copy)
+        load_agent(copy)
+    resume(Resume(copy.path, progress_bar=False))
+    assert content(copy) == content(plain)
 
 
 def test_a_checkpoint_of_another_environment(copy):
@@ -317,8 +323,8 @@ def simenv_process(*words: object) -> subprocess.Popen[bytes]:
 
 
 def kill_once(out: Path, delay: float) -> bool:
-    """Start or go on, and kill after `delay` seconds of training; whether it was still running."""
-    begun = out.joinpath("metrics.csv").is_file()
+    """Start or go on, kill after `delay` seconds of training; whether it is still to go on."""
+    begun = out.joinpath("config.json").is_file()
     process = simenv_process(
         *(
             ("train", "--resume", out, "--no-progress-bar")
@@ -334,9 +340,14 @@ def kill_once(out: Path, delay: float) -> bool:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        return True
+        return not finished(out)
     assert process.returncode == 0
     return False
+
+
+def finished(out: Path) -> bool:
+    """Whether a run has a checkpoint of its end, so that there is nothing to go on with."""
+    return any(folder.name == "step-0000000260" for folder in Run(out).checkpoints())
 
 
 def survives(kills: int, tmp_path: Path, seed: int) -> None:
