@@ -153,7 +153,7 @@ class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load t
         temperature = self.update_temperature(proposal)
         self.descend(self.critic.optimizer, "critic_loss", self.critic_loss(batch, temperature))
         self.update_costs(batch)
-        if (self._n_updates + index) % self.policy_delay == 0:
+        if self._update % self.policy_delay == 0:
             loss = self.actor_loss(batch, proposal, temperature)
             self.descend(self.actor.optimizer, "actor_loss", loss)
             self.update_duals(batch, proposal)

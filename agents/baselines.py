@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.controllers import load_player, random_controller
-from agents.evaluation import StateController, play_states
+from agents.controllers import Player, load_player, random_controller
+from agents.evaluation import play_states
 from simenv.envs.functional import Functional
 from simenv.errors import ConfigurationError, RunError
 from simenv.listing import SCORES, load_scores
@@ -77,7 +77,7 @@ def load_baseline(task_id: str) -> Baseline:
         ) from error
 
 
-def play_out(functional: Functional, controller: StateController) -> Baseline:
+def play_out(functional: Functional, controller: Player) -> Baseline:
     """Run a controller of states, (state, t) -> action (N, A), on the seeds 0 to N - 1."""
     score, actions = play_states(functional, controller, seed=0)
     return Baseline(actions.float().cpu().numpy(), score.returns, score.success)

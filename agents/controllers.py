@@ -33,7 +33,11 @@ def load_player(run: Run, functional: Functional) -> Player:
         return _trained(run, functional)
     if command != "optimise":
         raise RunError(f"{run.path} was made by {command!r}, which has no controller to load")
-    controller = load_controller(run, functional)
+    return by_observation(functional, load_controller(run, functional))
+
+
+def by_observation(functional: Functional, controller: Controller) -> Player:
+    """A controller of the task's features as one of states."""
 
     def act(state: State, t: int) -> Tensor:
         return controller(functional.task.features(state), t)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,9 +13,10 @@ from gymnasium.spaces import Box
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from agents.controllers import load_controller
+from agents.controllers import Player, by_observation, load_controller
 from agents.environments import make_vec
 from agents.options import Evaluate
+from agents.randomness import forked_random
 from agents.report import RANDOM, Entry, Report, Row, cost_limit
 from agents.runs import Run
 from agents.trajopt.rollout import Controller
@@ -25,8 +26,6 @@ from simenv.registry import TASKS
 
 Actor = Callable[[Any], np.ndarray]
 """From observations of E environments, dictionaries included, to their actions (E, A)."""
-StateController = Callable[[Any, int], Tensor]
-"""From a state of N environments and the step t to their actions (N, A)."""
 
 LONGEST_EPISODE = 100_000
 """Steps [environment steps] after which an evaluation gives up on an episode."""
@@ -69,27 +68,6 @@ class Score:
 
 
 # ------------------------------------------------------------------------------- episodes
-
-
-@contextmanager
-def forked_random(seed: int) -> Iterator[None]:
-    """Random numbers from `seed` inside; afterwards the global generators go on where they were.
-
-    Concerns numpy's global generator and torch's on every device in use: some policies draw even
-    when asked for deterministic actions, and an evaluation must not change the training around it.
-    """
-    state = np.random.get_state()  # noqa: NPY002  (the global generator is what is guarded)
-    # `torch.manual_seed` would also leave a seed waiting for a GPU that is not in use yet.
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    try:
-        with torch.random.fork_rng(devices):
-            torch.default_generator.manual_seed(seed)
-            if devices:
-                torch.cuda.manual_seed_all(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            yield
-    finally:
-        np.random.set_state(state)  # noqa: NPY002
 
 
 @torch.no_grad()
@@ -159,9 +137,7 @@ def play(functional: Functional, controller: Controller, seed: int) -> Score:
 
 
 @torch.no_grad()
-def play_states(
-    functional: Functional, controller: StateController, seed: int
-) -> tuple[Score, Tensor]:
+def play_states(functional: Functional, controller: Player, seed: int) -> tuple[Score, Tensor]:
     """`play` for a controller of states; the score and the actions (N, T, A), in [-1, 1]."""
     state, actions = functional.initial(seed), []
     success = torch.zeros(functional.num_envs, dtype=torch.bool, device=functional.device)
@@ -180,15 +156,6 @@ def play_states(
     returns, costs, lengths = sums.cpu().numpy()
     score = Score(returns, success.cpu().numpy(), lengths.astype(int), costs if safe else None)
     return score, torch.stack(actions, dim=1)
-
-
-def by_observation(functional: Functional, controller: Controller) -> StateController:
-    """A controller of observations as one of states."""
-
-    def act(state: Any, t: int) -> Tensor:
-        return controller(functional.task.features(state), t)
-
-    return act
 
 
 # ------------------------------------------------------------------------------- the command

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from agents.replay import kept_dtype
 from agents.transitions import EpisodeSums, Masks, Transitions
+from simenv.envs.sb3 import reset_request
 from simenv.envs.vector import VectorEnv as Native
 from simenv.errors import ConfigurationError
 
@@ -216,10 +217,7 @@ class GymnasiumVecEnv(VecEnv):
 
     def reset(self) -> np.ndarray:
         """Start every episode; `seed(s)` before it gives environment i the seed s + i."""
-        if any(options != self._options[0] for options in self._options):
-            raise ConfigurationError("environments share their reset options: set them all alike")
-        seeds = None if all(s is None for s in self._seeds) else self._seeds
-        self._reset_with = dict(self._options[0])
+        seeds, self._reset_with = reset_request(self)
         observations, info = self.envs.reset(seed=seeds, options=dict(self._reset_with) or None)
         self._torch = torch.is_tensor(observations)
         self.observations = self._seen(observations)

@@ -45,10 +45,8 @@ class SB3VecEnv(VecEnv):
 
     def reset(self) -> Any:
         """Start every episode; seeds come from `seed()`."""
-        if any(options != self._options[0] for options in self._options):
-            raise ConfigurationError("environments share their reset options: set them all alike")
-        seeds = None if all(s is None for s in self._seeds) else self._seeds
-        observation, info = self.envs.reset(seed=seeds, options=self._options[0] or None)
+        seeds, options = reset_request(self)
+        observation, info = self.envs.reset(seed=seeds, options=options or None)
         self.reset_infos = [self._row(info, i) for i in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
@@ -111,3 +109,18 @@ class SB3VecEnv(VecEnv):
                 continue
             row[key] = values[i].item() if isinstance(values[i], np.generic) else values[i]
         return row
+
+
+def reset_request(venv: VecEnv) -> tuple[list[int | None] | None, dict[str, Any]]:
+    """What `seed` and `set_options` of a `VecEnv` asked of the coming reset of all environments.
+
+    Returns:
+        Seeds, one per environment (None: none was set), and the options they share.
+
+    Raises:
+        ConfigurationError: options that differ between environments.
+    """
+    if any(options != venv._options[0] for options in venv._options):
+        raise ConfigurationError("environments share their reset options: set them all alike")
+    seeds = None if all(seed is None for seed in venv._seeds) else venv._seeds
+    return seeds, dict(venv._options[0])

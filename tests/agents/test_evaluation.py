@@ -20,13 +20,13 @@ from agents.environments import EpisodeMonitor, make_vec
 from agents.evaluation import (
     Score,
     evaluate,
-    forked_random,
     play,
     play_episodes,
     random_actor,
     run_names,
 )
 from agents.options import Evaluate
+from agents.randomness import forked_random
 from agents.runs import Run
 from simenv.errors import ConfigurationError, RunError
 
