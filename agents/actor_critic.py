@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, cast
@@ -11,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3 import SAC
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import RolloutReturn
-from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.common.utils import LinearSchedule, polyak_update
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
@@ -59,6 +60,8 @@ class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load t
         gradient_steps: updates after every vector step; -1: as many as environments.
         policy_delay: critic updates per update of actor and multipliers.
         temperature_learning_rate: step size of log α; None: that of the networks.
+        final_learning_rate: step size at the end of training, reached linearly from
+            `learning_rate`, then a number; None: no change.
         munchausen: weight of the Munchausen bonus, usually 0.9; 0 leaves it out.
         policy_kwargs: of `agents.networks.ActorCriticPolicy` (`net_arch`, `layer_norm`, `simba`,
             `normalize`).
@@ -93,6 +96,7 @@ class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load t
         n_steps: int = 1,
         policy_delay: int = 1,
         temperature_learning_rate: float | None = None,
+        final_learning_rate: float | None = None,
         munchausen: float = 0.0,
         replay_buffer_class: Any = None,
         replay_buffer_kwargs: dict[str, Any] | None = None,
@@ -108,6 +112,7 @@ class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load t
                 raise ConfigurationError(f"{name} = {value} must be at least 1")
         self.policy_delay, self.munchausen = policy_delay, munchausen
         self.temperature_learning_rate = temperature_learning_rate
+        self.final_learning_rate = final_learning_rate
         self._notes: dict[str, list[Tensor]] = defaultdict(list)
         self.guard, self._update = StepGuard(), 0
         env = as_vec_env(env, num_envs=num_envs, device=str(device))
@@ -257,6 +262,17 @@ class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load t
         polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
 
     # ------------------------------------------------------------------ the rest
+
+    def _setup_lr_schedule(self) -> None:
+        super()._setup_lr_schedule()
+        if self.final_learning_rate is None:
+            return
+        for name in ("learning_rate", "final_learning_rate"):
+            value = getattr(self, name)
+            if callable(value) or not (math.isfinite(value) and value > 0.0):
+                raise ConfigurationError(f"{name} = {value} must be a number above 0")
+        start, end = float(self.learning_rate), self.final_learning_rate
+        self.lr_schedule = LinearSchedule(start, end, end_fraction=1.0)
 
     def get_extra_state(self) -> dict[str, Any]:
         """Counts of skipped steps."""

@@ -35,10 +35,11 @@ def check_real(
         f"at most {at_most}": at_most is None or value <= at_most,
     }
     if not (math.isfinite(value) and all(tests.values())):
-        wanted = " and ".join(words for words in tests if not words.endswith("None"))
+        bounds = (words for words in tests if not words.endswith("None"))
+        wanted = " and ".join(["finite", *bounds])
         default = next(f.default for f in fields(options) if f.name == name)
         raise ConfigurationError(
-            f"{name} = {value} must be finite and {wanted}; its default is {default}"
+            f"{name} = {value} must be {wanted}; its default is {default}"
         )
 
 
@@ -83,6 +84,8 @@ class Train:
     """Transitions per update."""
     learning_rate: float = 1e-3
     """Adam's step size for actor, critics and temperature."""
+    final_learning_rate: float | None = None
+    """That at the end, reached linearly; default: no change."""
     buffer_size: int = 200_000
     """Replay capacity [transitions]."""
     learning_starts: int = 1_000
@@ -127,8 +130,10 @@ class Train:
         check_bounds(self, learning_starts=0, eval_every=1, eval_episodes=1, save_every=1, seed=0)
         check_bounds(self, n_steps=1)
         check_real(self, "learning_rate", above=0.0)
+        check_real(self, "final_learning_rate", above=0.0)
         check_real(self, "gamma", above=0.0, at_most=1.0)
         check_real(self, "tau", above=0.0, at_most=1.0)
+        check_real(self, "target_entropy")
         if not self.net_arch or min(self.net_arch) < 1:
             raise ConfigurationError(
                 f"net_arch = {self.net_arch} must name widths of at least 1, such as 128 128"

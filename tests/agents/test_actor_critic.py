@@ -172,6 +172,23 @@ def test_temperature_has_its_own_step_size():
     assert abs(model.log_ent_coef.item() - before) == pytest.approx(5e-2, rel=1e-4)
 
 
+def test_step_size_falls_linearly():
+    """Half-way through the training it is the mean of the first and the final one."""
+    model = small(learning_rate=1e-3, final_learning_rate=2e-4)
+    for done, expected in ((0, 1e-3), (1, 6e-4), (2, 2e-4)):
+        model._update_current_progress_remaining(done, 2)
+        model.train(1, 16)
+        assert model.actor.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("first", [lambda left: left, 1e-3])
+def test_a_final_step_size_needs_a_first_one(first):
+    """A schedule has its own end, and a step size of 0 or NaN learns nothing."""
+    last = 1e-4 if callable(first) else float("nan")
+    with pytest.raises(ConfigurationError, match="learning_rate"):
+        small(learning_rate=first, final_learning_rate=last)
+
+
 def test_log_prob_is_that_of_the_squashed_gaussian(monkeypatch):
     """log π(a|s) = log N(atanh a) + log|d atanh a / da|, the slope by central differences."""
     model = small()
