@@ -271,8 +271,8 @@ class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load t
             value = getattr(self, name)
             if callable(value) or not (math.isfinite(value) and value > 0.0):
                 raise ConfigurationError(f"{name} = {value} must be a number above 0")
-        start, end = float(self.learning_rate), self.final_learning_rate
-        self.lr_schedule = LinearSchedule(start, end, end_fraction=1.0)
+        start = cast(float, self.learning_rate)
+        self.lr_schedule = LinearSchedule(start, self.final_learning_rate, end_fraction=1.0)
 
     def get_extra_state(self) -> dict[str, Any]:
         """Counts of skipped steps."""
