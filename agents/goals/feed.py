@@ -43,20 +43,17 @@ class GoalFeed(BaseCallback):
             )
         self.sampler = sampler
         self._achieved: list[list[np.ndarray]] = [[] for _ in range(env.num_envs)]
-        self._success = np.zeros(env.num_envs, dtype=bool)
         # The environments share one source, so the first of them sets it for all.
         env.env_method("set_goal_source", self._choose, indices=[0])
 
     def get_state(self) -> dict[str, Any]:
         """The sampler's state, and the running episodes'."""
         running = {str(i): np.array(goals) for i, goals in enumerate(self._achieved) if goals}
-        state = {"achieved": running, "success": self._success.copy()}
-        return state | {"sampler": self.sampler.get_state()}
+        return {"achieved": running, "sampler": self.sampler.get_state()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `get_state` gave."""
         self.sampler.set_state(state["sampler"])
-        self._success = np.array(state["success"])
         running = state["achieved"]
         self._achieved = [
             list(np.asarray(running.get(str(i), ()))) for i in range(len(self._achieved))
@@ -69,25 +66,23 @@ class GoalFeed(BaseCallback):
         if self.num_timesteps == 0 or not all(self._achieved):
             seen = self._last_observation()["achieved_goal"]
             self._achieved = [[goal.copy()] for goal in seen]
-            self._success[:] = False
 
     def _on_step(self) -> bool:
         """One step of every environment: finished episodes go to the sampler."""
         seen, dones, infos = (self.locals[name] for name in ("new_obs", "dones", "infos"))
         for i, info in enumerate(infos):
-            self._success[i] |= bool(info.get("success", info.get("is_success", False)))
             last = info["terminal_observation"] if dones[i] else _row(seen, i)
             self._achieved[i].append(last["achieved_goal"].copy())
             if dones[i]:
-                self._finish(i, last["desired_goal"], seen["achieved_goal"][i])
+                success = bool(info.get("success", info.get("is_success", False)))
+                self._finish(i, last["desired_goal"], success, seen["achieved_goal"][i])
         self.sampler.advance(len(infos))
         return True
 
-    def _finish(self, i: int, desired: np.ndarray, fresh: np.ndarray) -> None:
+    def _finish(self, i: int, desired: np.ndarray, success: bool, fresh: np.ndarray) -> None:
         goals = np.array(self._achieved[i])
-        success = bool(self._success[i])
         self.sampler.observe(Episode(goals[0], desired.copy(), goals[1:], success))
-        self._achieved[i], self._success[i] = [fresh.copy()], False
+        self._achieved[i] = [fresh.copy()]
 
     def _last_observation(self) -> Any:
         return self.model._last_obs  # what all of its agents call it

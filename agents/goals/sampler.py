@@ -88,7 +88,7 @@ class Episode(NamedTuple):
         initial: achieved goal (G,) at its start.
         desired: its goal (G,).
         achieved: achieved goals (T, G) after each step.
-        success: whether the goal was reached at any step.
+        success: whether the goal was held at the last step.
     """
 
     initial: np.ndarray
