@@ -69,19 +69,22 @@ class GoalFeed(BaseCallback):
 
     def _on_step(self) -> bool:
         """One step of every environment: finished episodes go to the sampler."""
-        seen, dones, infos = (self.locals[name] for name in ("new_obs", "dones", "infos"))
+        names = ("new_obs", "rewards", "dones", "infos")
+        seen, rewards, dones, infos = (self.locals[name] for name in names)
         for i, info in enumerate(infos):
             last = info["terminal_observation"] if dones[i] else _row(seen, i)
             self._achieved[i].append(last["achieved_goal"].copy())
             if dones[i]:
-                success = bool(info.get("success", info.get("is_success", False)))
-                self._finish(i, last["desired_goal"], success, seen["achieved_goal"][i])
+                # A sparse reward of 0 says that the goal is held, which is what hindsight teaches;
+                # the task may ask for more. A dense one says nothing: the task's word counts.
+                held = bool(rewards[i] == 0.0 or info.get("success", info.get("is_success")))
+                self._finish(i, last["desired_goal"], held, seen["achieved_goal"][i])
         self.sampler.advance(len(infos))
         return True
 
-    def _finish(self, i: int, desired: np.ndarray, success: bool, fresh: np.ndarray) -> None:
+    def _finish(self, i: int, desired: np.ndarray, held: bool, fresh: np.ndarray) -> None:
         goals = np.array(self._achieved[i])
-        self.sampler.observe(Episode(goals[0], desired.copy(), goals[1:], success))
+        self.sampler.observe(Episode(goals[0], desired.copy(), goals[1:], held))
         self._achieved[i] = [fresh.copy()]
 
     def _last_observation(self) -> Any:

@@ -111,8 +111,8 @@ def test_success_at_the_last_step_counts(steps, held):
     feed.on_training_start({}, {})
     # From (0.5, 0.3) to (0.3, 0.5) is four steps away; four more lead beyond it.
     for _ in range(steps):
-        new_obs, _, dones, infos = env.step(np.array([[-1.0, 1.0]], np.float32))
-        feed.update_locals({"new_obs": new_obs, "dones": dones, "infos": infos})
+        new_obs, rewards, dones, infos = env.step(np.array([[-1.0, 1.0]], np.float32))
+        feed.update_locals({"new_obs": new_obs, "rewards": rewards, "dones": dones, "infos": infos})
         feed.on_step()
     (episode,) = sampler.episodes
     assert episode.success == held
