@@ -38,9 +38,7 @@ def check_real(
         bounds = (words for words in tests if not words.endswith("None"))
         wanted = " and ".join(["finite", *bounds])
         default = next(f.default for f in fields(options) if f.name == name)
-        raise ConfigurationError(
-            f"{name} = {value} must be {wanted}; its default is {default}"
-        )
+        raise ConfigurationError(f"{name} = {value} must be {wanted}; its default is {default}")
 
 
 def check_window(options: Any) -> None:

@@ -50,6 +50,12 @@ def make_env(num_envs=3, steps=4):
     return EpisodeMonitor(env)
 
 
+def tell(feed, step):
+    """What an agent's loop does after a step of the environments."""
+    feed.update_locals(dict(zip(("new_obs", "rewards", "dones", "infos"), step, strict=True)))
+    feed.on_step()
+
+
 def make_agent(env, feed=None, **options):
     """An agent of Stable-Baselines3's own that learns from hindsight."""
     return TD3(
@@ -111,12 +117,25 @@ def test_success_at_the_last_step_counts(steps, held):
     feed.on_training_start({}, {})
     # From (0.5, 0.3) to (0.3, 0.5) is four steps away; four more lead beyond it.
     for _ in range(steps):
-        new_obs, rewards, dones, infos = env.step(np.array([[-1.0, 1.0]], np.float32))
-        feed.update_locals({"new_obs": new_obs, "rewards": rewards, "dones": dones, "infos": infos})
-        feed.on_step()
+        tell(feed, env.step(np.array([[-1.0, 1.0]], np.float32)))
     (episode,) = sampler.episodes
     assert episode.success == held
     assert np.linalg.norm(episode.achieved - episode.desired, axis=1).min() < 0.05
+
+
+def test_what_the_sparse_reward_asks_for_counts():
+    """A reward of 0 is enough where the task asks for more; with a dense one the task decides."""
+    cases = [(0.0, False, True), (-1.0, False, False), (-0.3, True, True), (-0.3, False, False)]
+    for reward, success, held in cases:
+        env, sampler = make_env(num_envs=1, steps=1), Counting()
+        feed = GoalFeed(sampler, env)
+        agent = make_agent(env)
+        feed.init_callback(agent)
+        agent._last_obs = env.reset()
+        feed.on_training_start({}, {})
+        new_obs, _, dones, (info,) = env.step(np.zeros((1, 2), np.float32))
+        tell(feed, (new_obs, np.array([reward]), dones, [{**info, "success": success}]))
+        assert sampler.episodes[0].success == held
 
 
 def test_state_of_running_episodes():
@@ -135,9 +154,7 @@ def test_state_of_running_episodes():
     for one, environment in ((feed, env), (other, other_env)):
         one.init_callback(agent)
         for _ in range(3):
-            new_obs, _, dones, infos = environment.step(action)
-            one.update_locals({"new_obs": new_obs, "dones": dones, "infos": infos})
-            one.on_step()
+            tell(one, environment.step(action))
     ended = feed_sampler.episodes[3:]
     assert len(ended) == len(other_sampler.episodes) == 3
     for mine, theirs in zip(ended, other_sampler.episodes, strict=True):
