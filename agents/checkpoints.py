@@ -66,7 +66,7 @@ def _put_in_place(partial: Path, folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
         os.replace(folder, old)
     os.replace(partial, folder)
-    _sync(folder.parent)
+    sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -112,11 +112,11 @@ def _write_files(folder: Path, state: Mapping[str, Any]) -> None:
         if arrays:
             _save_arrays(arrays, folder / f"{part}.safetensors")
     (folder / "state.json").write_text(json.dumps(plain))
-    digests = {path.name: _digest(path) for path in sorted(folder.iterdir())}
+    digests = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
     manifest = {"format": FORMAT, "sha256": digests}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
     for path in (*folder.iterdir(), folder):
-        _sync(path)
+        sync(path)
 
 
 def _save_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
@@ -148,7 +148,7 @@ def _check(path: Path, digest: str, parts: tuple[str, ...] | None) -> None:
         return
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path.parent} is damaged: {path.name} is missing")
-    if _digest(path) != digest:
+    if file_digest(path) != digest:
         raise CheckpointError(
             f"checkpoint {path.parent} is damaged: the SHA-256 of {path.name} is not that of its "
             "manifest"
@@ -161,12 +161,13 @@ def _arrays(folder: Path, part: str, digests: Mapping[str, str]) -> dict[str, np
     return dict(load_file(folder / file)) if file in digests else {}
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Have a file or folder written to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

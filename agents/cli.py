@@ -22,6 +22,7 @@ USAGE = """usage: simenv VERB [options]
   evaluate RUN…         score runs against random actions
   plot RUN…             learning curves as a picture
   record RUN            an episode as GIF and MP4
+  dataset make ID       an offline dataset; `dataset list | info | check` keep them
   baseline [ID…]        action sequences that do each task, with scores
   gallery [ID…]         a page, a GIF and a thumbnail per task
   bench                 measure speed on this machine
@@ -163,6 +164,68 @@ def _record(words: list[str]) -> None:
         print(f"wrote {path}")
 
 
+def _dataset(words: list[str]) -> int:
+    if words and words[0] in HELP:
+        print("usage: simenv dataset {" + "|".join(DATASET_VERBS) + "} [options]")
+        return 0
+    if not words or words[0].startswith("-"):
+        raise SimenvError(f"'simenv dataset' needs a verb: {', '.join(DATASET_VERBS)}")
+    return _choose("dataset verb", words[0], DATASET_VERBS)(words[1:]) or 0
+
+
+def _dataset_make(words: list[str]) -> None:
+    from agents.options import MakeDataset
+
+    options = _parse(MakeDataset, "dataset make", words)
+    from agents.datasets.making import make
+    from agents.datasets.names import root
+
+    folder = make(options)
+    name = folder.relative_to(root()).as_posix()
+    print(f"wrote {folder}\nnext: simenv dataset info {name}")
+
+
+def _dataset_list(words: list[str]) -> None:
+    from agents.options import ListDatasets
+
+    _parse(ListDatasets, "dataset list", words)
+    from agents.datasets.listing import table
+
+    print(table())
+
+
+def _dataset_info(words: list[str]) -> None:
+    from agents.options import ShowDataset
+
+    options = _parse(ShowDataset, "dataset info", words)
+    from agents.datasets.listing import describe
+
+    print(describe(options.name))
+
+
+def _dataset_check(words: list[str]) -> int:
+    from agents.options import CheckDatasets
+
+    options = _parse(CheckDatasets, "dataset check", words)
+    from agents.datasets.checks import check
+    from agents.datasets.names import local_names
+
+    sound = True
+    for name in local_names() if options.all else options.names:
+        problems = check(name)
+        sound &= not problems
+        print("\n".join(map(str, problems)) or f"{name}: sound")
+    return 0 if sound else 1
+
+
+DATASET_VERBS: dict[str, Callable[[list[str]], int | None]] = {
+    "make": _dataset_make,
+    "list": _dataset_list,
+    "info": _dataset_info,
+    "check": _dataset_check,
+}
+
+
 def _baseline(words: list[str]) -> None:
     from agents.options import MakeBaseline
 
@@ -222,6 +285,7 @@ VERBS: dict[str, Callable[[list[str]], int | None]] = {
     "evaluate": _evaluate,
     "plot": _plot,
     "record": _record,
+    "dataset": _dataset,
     "baseline": _baseline,
     "gallery": _gallery,
     "bench": _bench,

@@ -152,6 +152,72 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class MakeDataset:
+    """Make an offline dataset, or go on with making it; the same options give the same data."""
+
+    id: Positional[str]
+    """Environment id, for example simenv/SoftWalker2D-v0 or Pendulum-v1."""
+    split: Literal["random", "medium", "expert", "medium-replay", "medium-expert"]
+    """Uniform actions, those of a half-trained agent, of a trained one, what the half-trained one
+    had in its replay, or equal halves of the second and third."""
+    transitions: int | None = None
+    """Transitions at least; default 100,000. Of a replay, the newest; default all."""
+    seed: int = 0
+    """Seed of the episodes and of the actions."""
+    policy: Path | None = None
+    """Finished run of 'simenv train' that is the expert; default: one trained for the purpose."""
+    algorithm: Literal["sac", "cal", "saclag", "sacpid", "flac"] = "sac"
+    """What the expert is trained by."""
+    expert_steps: int | None = None
+    """Environment steps of its training; default as the id's preset says, else 100,000."""
+    expert_seed: int = 0
+    """Seed of its training."""
+    version: int = 0
+    """Number behind the dataset's name."""
+    num_envs: int = 64
+    """Environments stepped together, at most."""
+    size: str = "small"
+    """Size of a simenv task: small or full."""
+    device: str = "cpu"
+    """cpu, cuda:0 or auto."""
+    progress_bar: bool = True
+    """Show progress."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, seed=0, expert_seed=0, version=0, num_envs=1)
+        for name in ("transitions", "expert_steps"):
+            if getattr(self, name) is not None:
+                check_bounds(self, **{name: 1})
+
+
+@dataclass(frozen=True)
+class ListDatasets:
+    """List the local datasets."""
+
+
+@dataclass(frozen=True)
+class ShowDataset:
+    """Print everything that is known about a dataset."""
+
+    name: Positional[str]
+    """Name, for example simenv/SoftWalker2D/medium-v0."""
+
+
+@dataclass(frozen=True)
+class CheckDatasets:
+    """Check datasets for damage; exit code 1 if anything is wrong."""
+
+    names: Positional[tuple[str, ...]] = ()
+    """Names."""
+    all: bool = False
+    """Every local dataset."""
+
+    def __post_init__(self) -> None:
+        if bool(self.names) == self.all:
+            raise ConfigurationError("'simenv dataset check' needs names, or else --all")
+
+
+@dataclass(frozen=True)
 class Bench:
     """Measure speed on this machine and write a table."""
 

@@ -60,6 +60,10 @@ class CheckpointError(RunError):
     """A checkpoint is missing, damaged, or belongs to another agent or environment."""
 
 
+class DatasetError(SimenvError, RuntimeError):
+    """A dataset is missing, damaged, there already, or not what was asked for."""
+
+
 class TrainingError(SimenvError, RuntimeError):
     """Training cannot go on: losses, gradients or observations are not finite; says since when."""
 

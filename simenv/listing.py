@@ -53,15 +53,17 @@ def problem_rows() -> list[dict[str, str]]:
 
 def table() -> str:
     """Plain-text tables of the tasks and of the identification problems."""
-    return f"{_aligned(HEADERS, rows())}\n\n{_aligned(PROBLEM_HEADERS, problem_rows())}"
+    tasks = aligned(HEADERS, rows(), RIGHT)
+    return f"{tasks}\n\n{aligned(PROBLEM_HEADERS, problem_rows(), set())}"
 
 
-def _aligned(headers: tuple[str, ...], body: list[dict[str, str]]) -> str:
+def aligned(headers: tuple[str, ...], body: list[dict[str, str]], right: set[str]) -> str:
+    """A plain-text table; the columns in `right` are numbers."""
     lines = [dict(zip(headers, headers, strict=True)), *body]
     widths = {name: max(len(line[name]) for line in lines) for name in headers}
     return "\n".join(
         "  ".join(
-            line[name].rjust(widths[name]) if name in RIGHT else line[name].ljust(widths[name])
+            line[name].rjust(widths[name]) if name in right else line[name].ljust(widths[name])
             for name in headers
         ).rstrip()
         for line in lines

@@ -204,7 +204,9 @@ def test_a_damaged_file_is_named(folder, name, damage):
 
 def reseal(folder: Path) -> None:
     """Write a manifest that fits the files, as an attacker would."""
-    digests = {n: checkpoints._digest(folder / n) for n in files(folder) if n != "manifest.json"}
+    digests = {
+        n: checkpoints.file_digest(folder / n) for n in files(folder) if n != "manifest.json"
+    }
     manifest = {"format": checkpoints.FORMAT, "sha256": digests}
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
