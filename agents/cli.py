@@ -210,8 +210,8 @@ def _dataset_check(words: list[str]) -> int:
     from agents.datasets.checks import check
     from agents.datasets.names import local_names
 
-    sound = True
-    for name in local_names() if options.all else options.names:
+    sound, names = True, local_names() if options.all else options.names
+    for name in names:
         problems = check(name)
         sound &= not problems
         print("\n".join(map(str, problems)) or f"{name}: sound")

@@ -68,7 +68,7 @@ def play(
     behaviour: Behaviour,
     seeds: Sequence[int],
     *,
-    each_step: Callable[[], None] = lambda: None,
+    each_step: Callable[[int], None] = lambda running: None,
 ) -> list[Episode]:
     """One whole episode per seed, in their order.
 
@@ -79,7 +79,8 @@ def play(
         envs: from `make_envs`; they are reset first.
         behaviour: what chooses the actions.
         seeds: of the episodes' resets.
-        each_step: called after every vector step; what it raises ends the collection.
+        each_step: called after every vector step with the number of episodes that it advanced;
+            what it raises ends the collection.
     """
     rows: list[dict[str, Any]] = []
     table = _Table(envs.num_envs, seeds)
@@ -99,11 +100,11 @@ def play(
                 }
             )
             ended = np.asarray(terminated | truncated, dtype=bool)
-            observations = after
+            observations, running = after, table.running
             if ended.any():
                 table.finish(ended, rows)
                 observations, _ = envs.reset(seed=table.seeds(), options={"reset_mask": ended})
-            each_step()
+            each_step(running)
     return table.episodes
 
 
@@ -124,6 +125,10 @@ class _Table:
     @property
     def unfinished(self) -> bool:
         return len(self._found) < len(self._seeds)
+
+    @property
+    def running(self) -> int:
+        return sum(number is not None for number in self._plays)
 
     @property
     def episodes(self) -> list[Episode]:

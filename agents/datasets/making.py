@@ -31,6 +31,7 @@ from agents.interruption import Interruption
 from agents.options import MakeDataset
 from agents.runs import Run, require_id
 from agents.training import one_thread
+from simenv.errors import ConfigurationError
 from simenv.registry import TASKS
 
 FIRST_SEED, SEEDS_APART = 10_000_000, 1_000_000
@@ -77,6 +78,7 @@ def make(options: MakeDataset) -> Path:
     require_id(options.id)
     name = dataset_name(options.id, options.split, options.size, options.version)
     require_absent(name)
+    spec = _spec(options)
     with one_thread(), closing(_environments(options)) as envs:
         require_bounded(envs.single_action_space, options.id)
         parts, scores = _parts(options)
@@ -86,7 +88,7 @@ def make(options: MakeDataset) -> Path:
             sources = [(part, maker.chunks(part)) for part in parts]
             about = {"minari": _minari(options, parts, scores)}
             about["simenv"] = {**request, "reference": asdict(scores), "log_prob": LOG_PROB}
-            folder = publish(name, _spec(options), _all(sources), about, shop.path / "stage")
+            folder = publish(name, spec, _all(sources), about, shop.path / "stage")
             shop.remove()
             interruption.raise_if_caught()
     return folder
@@ -130,10 +132,21 @@ def _request(name: str, options: MakeDataset, parts: list[Part]) -> dict[str, An
 
 
 def _spec(options: MakeDataset) -> Any:
-    """Gymnasium's description of the environment, from which Minari makes it again."""
+    """Gymnasium's description of the environment, from which Minari makes it again.
+
+    Raises:
+        ConfigurationError: the environment was registered with something that no file can hold.
+    """
     spec = copy.deepcopy(gymnasium.spec(options.id))
     if options.id in TASKS:
         spec.kwargs["size"] = options.size
+    try:
+        spec.to_json()
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{options.id} cannot be named in a file; register it with an entry point in words, "
+            f"'module:Class', and plain arguments ({error})"
+        ) from error
     return spec
 
 
@@ -199,24 +212,29 @@ class _Maker:
             assert part.run is not None
             yield self._replay(part)
             return
-        missing, number = part.transitions or 0, 0
+        wanted = part.transitions or 0
+        missing, number = wanted, 0
         with self._bar(part) as bar:
             while missing > 0:
-                episodes = _first(self._chunk(part, number), missing)
-                count = sum(map(len, episodes))
-                missing, number = missing - count, number + 1
-                bar.update(count)
+                episodes = _first(self._chunk(part, number, bar), missing)
+                missing, number = missing - sum(map(len, episodes)), number + 1
+                bar.update(wanted - max(missing, 0) - bar.n)
                 yield episodes
 
-    def _chunk(self, part: Part, number: int) -> list[Episode]:
+    def _chunk(self, part: Part, number: int, bar: Any) -> list[Episode]:
         kept = self.shop.chunk(part.name, number)
         if kept is not None:
             self.interruption.raise_if_caught()
             return kept
         size = EPISODES_PER_CHUNK * self.envs.num_envs
         first = FIRST_SEED + SEEDS_APART * self.options.seed + number * size
+
+        def advanced(running: int) -> None:
+            self.interruption.raise_if_caught()
+            bar.update(min(running, bar.total - bar.n))
+
         seeds, act = range(first, first + size), self._behaviour(part)
-        episodes = play(self.envs, act, seeds, each_step=self.interruption.raise_if_caught)
+        episodes = play(self.envs, act, seeds, each_step=advanced)
         self.shop.keep(part.name, number, episodes)
         return episodes
 

@@ -1,0 +1,440 @@
+"""Making datasets: what every split holds, the same data again, and after an interruption."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import gymnasium
+import minari
+import numpy as np
+import pytest
+import torch
+
+from agents import checkpoints
+from agents.datasets import check, making
+from agents.datasets.collection import LOG_PROB
+from agents.datasets.experts import half_way_step
+from agents.datasets.names import read_metadata
+from agents.datasets.replays import replay_episodes
+from agents.datasets.storage import Workshop
+from agents.options import MakeDataset
+from agents.runs import Run
+from agents.train_options import TrainSAC
+from agents.training import load_agent, train
+from simenv.errors import ConfigurationError, DatasetError, RunError, UnknownTaskError
+from tests.agents.datasets.conftest import TRAINING
+from tests.agents.datasets.line import GOAL, HORIZON, LINE, Line
+
+WALKER = "simenv/SoftWalker2D-Safe-v0"
+LIMITS = np.log(4.0)
+"""Logarithm of the width of the toy's actions."""
+
+
+def content(name: str) -> list[dict[str, np.ndarray]]:
+    """Every array of every episode."""
+    return [
+        {
+            "observations": e.observations,
+            "actions": e.actions,
+            "rewards": e.rewards,
+            "terminations": e.terminations,
+            "truncations": e.truncations,
+            **(e.infos or {}),
+        }
+        for e in minari.load_dataset(name)
+    ]
+
+
+def equal(one: list[dict[str, np.ndarray]], other: list[dict[str, np.ndarray]]) -> bool:
+    """Whether two datasets hold the same bits."""
+    return len(one) == len(other) and all(
+        a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def make(split: str, root: Path, task_id: str = LINE, **options) -> str:
+    """Name of a dataset, made now."""
+    given = {"transitions": 150, "num_envs": 4, "progress_bar": False, **options}
+    return making.make(MakeDataset(task_id, split, **given)).relative_to(root).as_posix()
+
+
+def expert_run(root: Path) -> Run:
+    """The expert that was trained beside the datasets."""
+    return Run(next((root / ".simenv" / "runs").glob("toy-line-sac-0-????????")))
+
+
+@pytest.fixture(scope="session")
+def splits() -> dict[str, str]:
+    """Names of datasets that have been made already, by split."""
+    return {}
+
+
+@pytest.fixture
+def split(root, splits):
+    """Function that gives the name of a split's dataset, made when it is first asked for."""
+
+    def find(which: str) -> str:
+        if which not in splits:
+            given = {"transitions": None} if which == "medium-replay" else {}
+            splits[which] = make(which, root, **given)
+        return splits[which]
+
+    return find
+
+
+# ------------------------------------------------------------------------------- splits
+
+
+def test_random(split):
+    """Uniform actions with their density, whole episodes, and no more of them than needed."""
+    name = split("random")
+    assert name == "toy/line/random-v0"
+    dataset, episodes = minari.load_dataset(name), content(name)
+    lengths = [len(e["rewards"]) for e in episodes]
+    assert sum(lengths) == dataset.total_steps >= 150 > sum(lengths[:-1])
+    actions = np.concatenate([e["actions"] for e in episodes])
+    # Mean 0 and variance (4²)/12 of the uniform distribution, within four standard errors.
+    error = 4.0 / np.sqrt(len(actions))
+    assert abs(actions.mean()) < error * np.sqrt(16 / 12)
+    assert actions.var() == pytest.approx(16 / 12, rel=error)
+    assert all((e[LOG_PROB][1:] == -LIMITS).all() and e[LOG_PROB][0] == 0 for e in episodes)
+
+
+def test_episodes_are_those_of_the_environment(split):
+    """Replayed from its seed, every episode shows the same observations, rewards, costs and end."""
+    name = split("random")
+    dataset = minari.load_dataset(name)
+    env = dataset.recover_environment()
+    assert env.spec.id == LINE
+    told = list(dataset.storage.get_episode_metadata(dataset.episode_indices))
+    assert len({row["seed"] for row in told}) == len(told)
+    for row, episode in zip(told, dataset, strict=True):
+        seen, info = env.reset(seed=row["seed"])
+        assert np.array_equal(seen, episode.observations[0])
+        assert episode.infos["cost"][0] == info["cost"]
+        for t, action in enumerate(episode.actions):
+            seen, reward, terminated, truncated, info = env.step(action)
+            assert np.array_equal(seen, episode.observations[t + 1])
+            assert (reward, info["cost"]) == (episode.rewards[t], episode.infos["cost"][t + 1])
+            assert info["is_success"] == episode.infos["success"][t + 1]
+            assert (terminated, truncated) == (episode.terminations[t], episode.truncations[t])
+        assert terminated or truncated
+
+
+def test_expert(split):
+    """Sampled actions of the trained agent, with their density in the environment's units."""
+    episodes = content(split("expert"))
+    ends = [e["terminations"][-1] for e in episodes]
+    assert np.mean(ends) > 0.5
+    assert all(e["observations"][-1, 0] >= GOAL for e in episodes if e["terminations"][-1])
+    assert all(len(e["rewards"]) == HORIZON for e in episodes if e["truncations"][-1])
+    actions = np.concatenate([e["actions"] for e in episodes])
+    assert len(np.unique(actions)) > 0.9 * len(actions)
+    about = read_metadata(split("expert"))
+    assert about["algorithm_name"] == f"sampled actions of sac at step {TRAINING['steps']}"
+    assert about["simenv"]["reference"]["by"].startswith("sac, step-0000000800")
+
+
+def test_densities(root, split):
+    """The density kept is that of the agent that acted, at the action taken, per unit of it."""
+    episode = content(split("expert"))[0]
+    agent = load_agent(expert_run(root))
+    seen = torch.as_tensor(episode["observations"][:-1], dtype=torch.float32)
+    with torch.no_grad():
+        found = agent.log_prob(seen, torch.as_tensor(episode["actions"]) / 2)[:, 0].numpy()
+    # The density of an action is found again through atanh, which loses digits near the bounds.
+    inside = np.abs(episode["actions"][:, 0]) < 1.9
+    assert np.allclose(found[inside] - np.log(2), episode[LOG_PROB][1:][inside], atol=1e-2)
+
+
+def test_medium(root, split):
+    """The same training, cut off at the first evaluation half-way from random to the end."""
+    random = read_metadata(split("random"))["simenv"]["reference"]["random"]
+    about = read_metadata(split("medium"))["simenv"]["parts"]["medium"]["run"]
+    metrics = expert_run(root).metrics()
+    row = metrics["step"].index(about["steps"])
+    half = (random + metrics["return_mean"][-1]) / 2
+    assert all(r < half for r in metrics["return_mean"][1:row])
+    assert metrics["return_mean"][row] >= half
+    # To the last bit: it is the very same agent.
+    assert about["return"] == metrics["return_mean"][row]
+    assert 0 < about["steps"] < TRAINING["steps"]
+
+
+def test_splits_are_ordered(split):
+    """Medium lies between random and expert."""
+    names = ("random", "medium", "expert")
+    means = [read_metadata(split(n))["simenv"]["statistics"]["return"]["mean"] for n in names]
+    assert means[0] < means[1] < means[2]
+
+
+def test_medium_replay(root, split):
+    """What the half-way agent had seen, in order, each transition once."""
+    name = split("medium-replay")
+    about = read_metadata(name)["simenv"]["parts"]["replay"]["run"]
+    episodes = content(name)
+    assert sum(len(e["rewards"]) for e in episodes) == about["steps"]
+    for e in episodes:
+        # Positions follow from the actions: nothing was cut or joined wrongly.
+        way = np.diff(e["observations"][:, 0])
+        assert np.allclose(way, 0.1 * e["actions"][:, 0], atol=1e-6)
+        assert np.allclose(10 * way, e["rewards"], atol=1e-5)
+        assert e["terminations"][-1] == (e["observations"][-1, 0] >= GOAL)
+        assert e["truncations"][-1] != e["terminations"][-1]
+    unfinished = [e for e in episodes if e["truncations"][-1] and len(e["rewards"]) < HORIZON]
+    assert len(unfinished) <= TRAINING["num_envs"]
+
+
+def test_newest_of_a_replay(root, split):
+    """Asked for fewer, the newest whole episodes are taken."""
+    whole = content(split("medium-replay"))
+    newest = content(make("medium-replay", root, transitions=30, version=1))
+    steps = [len(e["rewards"]) for e in newest]
+    assert sum(steps) >= 30 > sum(steps[1:])
+    assert np.array_equal(newest[-1]["observations"], whole[-1]["observations"])
+    assert equal(newest, whole[-len(newest) :])
+
+
+def test_medium_expert(split):
+    """Equal halves, which are the first halves of the two splits, and every episode says which."""
+    name = split("medium-expert")
+    dataset, both = minari.load_dataset(name), content(name)
+    told = [m["behaviour"] for m in dataset.storage.get_episode_metadata(dataset.episode_indices)]
+    count = told.count("medium")
+    assert told == ["medium"] * count + ["expert"] * (len(told) - count)
+    for half, which in ((both[:count], "medium"), (both[count:], "expert")):
+        assert equal(half, content(split(which))[: len(half)])
+        lengths = [len(e["rewards"]) for e in half]
+        assert sum(lengths) >= 75 > sum(lengths[:-1])
+
+
+def test_a_given_policy(root, tmp_path):
+    """A finished run of `simenv train` is an expert too; one of another environment is refused."""
+    options = TrainSAC(LINE, **TRAINING | {"steps": 120}, out=tmp_path / "run", progress_bar=False)
+    run = train("sac", options)
+    name = make("expert", root, policy=run.path, version=7)
+    assert read_metadata(name)["simenv"]["parts"]["expert"]["run"]["steps"] == 120
+    with pytest.raises(DatasetError, match=r"learnt with id 'toy/Line-v1', not 'Pendulum-v1'"):
+        make("expert", root, "Pendulum-v1", policy=run.path)
+    run.write_json("config.json", {**run.config, "steps": 500})
+    with pytest.raises(DatasetError, match=r"is not finished; 'simenv train --resume"):
+        make("expert", root, policy=run.path, version=8)
+    with pytest.raises(RunError, match="no run folder"):
+        make("expert", root, policy=tmp_path / "nowhere", version=8)
+
+
+def test_costs_of_a_simenv_task(fresh_root):
+    """Costs survive Minari's files: per step, by name, and in the statistics."""
+    name = make("random", fresh_root, WALKER, transitions=160, num_envs=2)
+    assert name == "simenv/SoftWalker2D-Safe/random-v0"
+    assert check(name) == []
+    dataset = minari.load_dataset(name)
+    assert dataset.recover_environment().spec.id == WALKER
+    totals = []
+    for episode in dataset:
+        cost, parts = episode.infos["cost"], episode.infos["costs"]
+        assert cost.shape == (len(episode) + 1,)
+        assert (cost >= 0).all()
+        assert np.array_equal(cost, sum(parts.values()))
+        assert episode.infos["success"].dtype == bool
+        totals.append(cost.sum())
+    about = read_metadata(name)["simenv"]
+    assert about["statistics"]["cost"]["mean"] == pytest.approx(np.mean(totals))
+    assert about["reference"]["by"].startswith("assets/")
+
+
+def test_episodes_of_a_simenv_task(fresh_root):
+    """An episode from the vector environment is that of the single environment of the same seed."""
+    name = make("random", fresh_root, WALKER, transitions=160, num_envs=2)
+    dataset = minari.load_dataset(name)
+    env = dataset.recover_environment()
+    episode, told = dataset[1], next(iter(dataset.storage.get_episode_metadata([1])))
+    seen, _ = env.reset(seed=told["seed"])
+    assert np.array_equal(seen, episode.observations[0])
+    for t in range(10):
+        seen, reward, _, _, _ = env.step(episode.actions[t])
+        assert np.array_equal(seen, episode.observations[t + 1])
+        # One environment sums its particles in another order than several side by side.
+        assert reward == pytest.approx(episode.rewards[t], abs=1e-6)
+
+
+def test_dictionaries_of_a_goal_task(fresh_root):
+    """Dictionary observations come back as dictionaries, T + 1 of each part."""
+    name = make("random", fresh_root, "simenv/FingerReach2D-Goal-v0", transitions=30, num_envs=2)
+    assert check(name) == []
+    episode = minari.load_dataset(name)[0]
+    assert set(episode.observations) == {"observation", "achieved_goal", "desired_goal"}
+    assert all(len(part) == len(episode) + 1 for part in episode.observations.values())
+
+
+# ------------------------------------------------------------------------------- the same again
+
+
+def test_the_same_seed_gives_the_same_data(root, split):
+    """Bit by bit; another seed gives other data."""
+    again, other = (make("random", root, version=20 + seed, seed=seed) for seed in (0, 1))
+    assert equal(content(again), content(split("random")))
+    assert not equal(content(other), content(split("random")))
+
+
+class Killed(Exception):
+    """What a test breaks off with."""
+
+
+@pytest.mark.parametrize("which", ["random", "expert"])
+def test_what_was_broken_off_goes_on(root, split, monkeypatch, which):
+    """Finished chunks are taken as they are, the rest is collected: the same bits."""
+    version = 30 + (which == "expert")
+    keep, kept = Workshop.keep, []
+
+    def dies(shop, part, number, episodes):
+        if number == 1:
+            raise Killed
+        kept.append(number)
+        keep(shop, part, number, episodes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Workshop, "keep", dies)
+        with pytest.raises(Killed):
+            make(which, root, version=version)
+    assert kept == [0]
+    assert not (root / "toy" / "line" / f"{which}-v{version}").exists()
+
+    def noted(shop, part, number, episodes):
+        kept.append(number)
+        keep(shop, part, number, episodes)
+
+    monkeypatch.setattr(Workshop, "keep", noted)
+    name = make(which, root, version=version)
+    assert kept[:2] == [0, 1]
+    assert equal(content(name), content(split(which)))
+    assert check(name) == []
+
+
+def test_a_torn_chunk_is_collected_again(root, split, monkeypatch):
+    """A chunk whose files are damaged does not get into a dataset."""
+
+    def dies(name, spec, chunks, about, stage):
+        list(chunks)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(making, "publish", dies)
+        with pytest.raises(Killed):
+            make("random", root, version=40)
+    chunk = next((root / ".simenv" / "making").glob("toy-line-random-v40-*/random-000000"))
+    file = chunk / "episodes.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert not checkpoints.whole(chunk)
+    assert equal(content(make("random", root, version=40)), content(split("random")))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_between_two_steps(root, split, monkeypatch, number):
+    """Ctrl-C and SIGTERM end it at once; nothing half-made is to be seen, and it goes on."""
+    version, steps = 50 + int(number), []
+    line = gymnasium.vector.SyncVectorEnv.step
+
+    def signalled(envs, actions):
+        steps.append(0)
+        if len(steps) == 20:
+            os.kill(os.getpid(), number)
+        return line(envs, actions)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gymnasium.vector.SyncVectorEnv, "step", signalled)
+        with pytest.raises(KeyboardInterrupt):
+            make("random", root, version=version)
+    assert len(steps) == 20
+    assert not (root / "toy" / "line" / f"random-v{version}").exists()
+    assert equal(content(make("random", root, version=version)), content(split("random")))
+
+
+def test_killed(fresh_root, tmp_path):
+    """kill -9 at several moments: no torn dataset, and the end is that of an undisturbed one."""
+    words = ["Pendulum-v1", "--split", "random", "--transitions", "20000", "--num-envs", "4"]
+    line = [sys.executable, "-m", "agents.cli", "dataset", "make", *words, "--no-progress-bar"]
+    folder = fresh_root / "pendulum" / "random-v0"
+    for delay in (0.1, 0.6):
+        process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
+        chunks = len(list((fresh_root / ".simenv").rglob("random-*/manifest.json")))
+        while process.poll() is None and chunks == len(
+            list((fresh_root / ".simenv").rglob("random-*/manifest.json"))
+        ):
+            time.sleep(0.01)
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+        if folder.exists():
+            break
+    if not folder.exists():
+        assert subprocess.run(line, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    assert check("pendulum/random-v0") == []
+    undisturbed = make("random", fresh_root, "Pendulum-v1", transitions=20000, version=1)
+    assert equal(content("pendulum/random-v0"), content(undisturbed))
+
+
+# ------------------------------------------------------------------------------- mistakes
+
+
+def test_a_dataset_is_not_overwritten(root, split):
+    """A name that is taken is refused, with the way out."""
+    name = split("random")
+    before = (root / name / "data" / "main_data.hdf5").read_bytes()
+    with pytest.raises(DatasetError, match=r"already.*--version"):
+        make("random", root)
+    assert (root / name / "data" / "main_data.hdf5").read_bytes() == before
+
+
+def test_unknown_ids_write_nothing(fresh_root):
+    """An unknown id is answered before anything is written."""
+    with pytest.raises(UnknownTaskError):
+        make("random", fresh_root, "simenv/SoftWalker-v0")
+    assert not fresh_root.exists()
+
+
+def test_environments_without_a_name_are_refused(fresh_root):
+    """An environment that no file can name could not be made again from the dataset."""
+    gymnasium.register("toy/Class-v0", entry_point=Line, max_episode_steps=3)
+    with pytest.raises(ConfigurationError, match=r"toy/Class-v0 cannot be named.*'module:Class'"):
+        make("random", fresh_root, "toy/Class-v0")
+    del gymnasium.registry["toy/Class-v0"]
+    assert not fresh_root.exists()
+
+
+def test_discrete_actions_are_refused(fresh_root):
+    """Datasets are of continuous actions; nothing is written."""
+    with pytest.raises(ConfigurationError, match=r"CartPole-v1 is Discrete.*Box"):
+        make("random", fresh_root, "CartPole-v1")
+    assert not fresh_root.exists()
+
+
+def test_replays_without_costs_are_refused(fresh_root):
+    """SAC does not keep costs: said before a dataset lacks them."""
+    options = TrainSAC(LINE, **TRAINING | {"steps": 8}, out=fresh_root / "run", progress_bar=False)
+    run = train("sac", options)
+    space = gymnasium.make(LINE).action_space
+    with pytest.raises(DatasetError, match=r"keeps no costs.*--algorithm saclag"):
+        replay_episodes(run, space, newest=None, costs=True)
+
+
+def test_an_expert_that_has_learnt_nothing(tmp_path):
+    """There is no half-way to an expert that is no better than chance."""
+    run = Run(tmp_path)
+    run.write_metrics([{"step": 0.0, "return_mean": 5.0}, {"step": 8.0, "return_mean": -9.0}])
+    with pytest.raises(DatasetError, match=r"returns -9, no more than random actions \(-9\)"):
+        half_way_step(run, -9.0)
+
+
+def test_half_way(tmp_path):
+    """The first evaluation that reaches it, the untrained agent's apart."""
+    run, rows = Run(tmp_path), {0: 9.0, 10: 1.0, 20: 5.0, 30: 4.0, 40: 9.0}
+    run.write_metrics([{"step": float(s), "return_mean": r} for s, r in rows.items()])
+    assert half_way_step(run, 1.0) == 20
+    assert half_way_step(run, 2.0) == 40
