@@ -13,7 +13,7 @@ LINE = "toy/Line-v1"
 
 
 class Line(gymnasium.Env[np.ndarray, np.ndarray]):
-    """Reward is ten times the way to the right; x ≥ 1 ends it. The cost is the size of the action."""
+    """Reward is ten times the way to the right; x ≥ 1 ends it; the cost is |action|."""
 
     action_space = spaces.Box(-2.0, 2.0, (1,), np.float32)
     observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)

@@ -170,6 +170,7 @@ def test_an_environment_that_is_not_there(folder):
     assert "install what it needs" in found()
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:minari")
 def test_a_foreign_dataset(folder):
     """One that Minari made without simenv is called foreign; a moved one too."""
     space = gymnasium.spaces.Box(-1, 1, (1,))

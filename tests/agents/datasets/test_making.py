@@ -25,9 +25,9 @@ from agents.datasets.storage import Workshop
 from agents.options import MakeDataset
 from agents.runs import Run
 from agents.train_options import TrainSAC
-from agents.training import load_agent, train
+from agents.training import Trainer, load_agent, train
 from simenv.errors import ConfigurationError, DatasetError, RunError, UnknownTaskError
-from tests.agents.datasets.conftest import TRAINING
+from tests.agents.datasets.conftest import TRAINING, use
 from tests.agents.datasets.line import GOAL, HORIZON, LINE, Line
 
 WALKER = "simenv/SoftWalker2D-Safe-v0"
@@ -86,6 +86,10 @@ def split(root, splits):
         return splits[which]
 
     return find
+
+
+class Killed(Exception):
+    """What a test breaks off with."""
 
 
 # ------------------------------------------------------------------------------- splits
@@ -283,10 +287,6 @@ def test_the_same_seed_gives_the_same_data(root, split):
     assert not equal(content(other), content(split("random")))
 
 
-class Killed(Exception):
-    """What a test breaks off with."""
-
-
 @pytest.mark.parametrize("which", ["random", "expert"])
 def test_what_was_broken_off_goes_on(root, split, monkeypatch, which):
     """Finished chunks are taken as they are, the rest is collected: the same bits."""
@@ -356,28 +356,61 @@ def test_a_signal_ends_it_between_two_steps(root, split, monkeypatch, number):
     assert equal(content(make("random", root, version=version)), content(split("random")))
 
 
-def test_killed(fresh_root, tmp_path):
-    """kill -9 at several moments: no torn dataset, and the end is that of an undisturbed one."""
-    words = ["Pendulum-v1", "--split", "random", "--transitions", "20000", "--num-envs", "4"]
-    line = [sys.executable, "-m", "agents.cli", "dataset", "make", *words, "--no-progress-bar"]
-    folder = fresh_root / "pendulum" / "random-v0"
-    for delay in (0.1, 0.6):
+def test_killed_in_training(root, split, tmp_path, monkeypatch):
+    """An expert's training goes on where it was broken off: the same bits in the dataset."""
+    whole, beat, reached = content(split("expert")), Trainer._on_rollout_start, []
+    use(tmp_path, monkeypatch)
+
+    def dies(trainer):
+        if trainer.num_timesteps >= 500:
+            raise Killed
+        reached.append(trainer.num_timesteps)
+        beat(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_on_rollout_start", dies)
+        with pytest.raises(Killed):
+            make("expert", tmp_path)
+    assert reached[-1] == 496
+    assert expert_run(tmp_path).checkpoints()[-1].name == "step-0000000400"
+    assert equal(content(make("expert", tmp_path)), whole)
+
+
+def survives(root: Path, delays: tuple[float, ...], transitions: int) -> None:
+    """Kill a command so many times, each so long after it wrote a chunk; then let it end."""
+    words = ["Pendulum-v1", "--split", "random", "--transitions", str(transitions)]
+    line = [sys.executable, "-m", "agents.cli", "dataset", "make", *words]
+    line += ["--num-envs", "4", "--no-progress-bar"]
+    folder = root / "pendulum" / "random-v0"
+
+    def chunks() -> int:
+        return len(list((root / ".simenv").rglob("random-*/manifest.json")))
+
+    for delay in delays:
+        before = chunks()
         process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
-        chunks = len(list((fresh_root / ".simenv").rglob("random-*/manifest.json")))
-        while process.poll() is None and chunks == len(
-            list((fresh_root / ".simenv").rglob("random-*/manifest.json"))
-        ):
+        while process.poll() is None and chunks() == before:
             time.sleep(0.01)
         time.sleep(delay)
         process.kill()
         process.wait()
-        if folder.exists():
-            break
+        assert not folder.exists() or check("pendulum/random-v0") == []
     if not folder.exists():
-        assert subprocess.run(line, stdout=subprocess.DEVNULL, check=False).returncode == 0
+        make("random", root, "Pendulum-v1", transitions=transitions)
     assert check("pendulum/random-v0") == []
-    undisturbed = make("random", fresh_root, "Pendulum-v1", transitions=20000, version=1)
+    undisturbed = make("random", root, "Pendulum-v1", transitions=transitions, version=1)
     assert equal(content("pendulum/random-v0"), content(undisturbed))
+
+
+def test_killed(fresh_root):
+    """kill -9 while it collects: nothing torn, and the end is that of an undisturbed one."""
+    survives(fresh_root, (0.05,), 10_000)
+
+
+@pytest.mark.slow
+def test_killed_often(fresh_root):
+    """The same at ten moments, some of them while the dataset is put together."""
+    survives(fresh_root, tuple(0.15 * n for n in range(10)), 60_000)
 
 
 # ------------------------------------------------------------------------------- mistakes
