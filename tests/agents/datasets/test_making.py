@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import signal
 import subprocess
@@ -20,7 +21,6 @@ from agents.datasets import check, making
 from agents.datasets.collection import LOG_PROB
 from agents.datasets.experts import half_way_step
 from agents.datasets.names import read_metadata
-from agents.datasets.replays import replay_episodes
 from agents.datasets.storage import Workshop
 from agents.options import MakeDataset
 from agents.runs import Run
@@ -384,7 +384,8 @@ def survives(root: Path, delays: tuple[float, ...], transitions: int) -> None:
     folder = root / "pendulum" / "random-v0"
 
     def chunks() -> int:
-        return len(list((root / ".simenv").rglob("random-*/manifest.json")))
+        # Folders may vanish under the search, which this function does not mind.
+        return len(glob.glob(f"{root}/.simenv/making/*/random-*/manifest.json"))
 
     for delay in delays:
         before = chunks()
@@ -446,15 +447,6 @@ def test_discrete_actions_are_refused(fresh_root):
     with pytest.raises(ConfigurationError, match=r"CartPole-v1 is Discrete.*Box"):
         make("random", fresh_root, "CartPole-v1")
     assert not fresh_root.exists()
-
-
-def test_replays_without_costs_are_refused(fresh_root):
-    """SAC does not keep costs: said before a dataset lacks them."""
-    options = TrainSAC(LINE, **TRAINING | {"steps": 8}, out=fresh_root / "run", progress_bar=False)
-    run = train("sac", options)
-    space = gymnasium.make(LINE).action_space
-    with pytest.raises(DatasetError, match=r"keeps no costs.*--algorithm saclag"):
-        replay_episodes(run, space, newest=None, costs=True)
 
 
 def test_an_expert_that_has_learnt_nothing(tmp_path):
