@@ -8,6 +8,7 @@ import pytest
 
 from agents.datasets import experts, references
 from tests.agents.datasets.line import register
+from tests.agents.datasets.made import make
 
 register()
 
@@ -50,3 +51,22 @@ def use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(references, "EPISODES", 20)
     monkeypatch.setattr(experts, "preset", lambda algorithm, task_id: TRAINING)
     return folder
+
+
+@pytest.fixture(scope="session")
+def splits() -> dict[str, str]:
+    """Names of datasets that have been made already, by split."""
+    return {}
+
+
+@pytest.fixture
+def split(root, splits):
+    """Function that gives the name of a split's dataset, made when it is first asked for."""
+
+    def find(which: str) -> str:
+        if which not in splits:
+            given = {"transitions": None} if which == "medium-replay" else {}
+            splits[which] = make(which, root, **given)
+        return splits[which]
+
+    return find

@@ -2,94 +2,27 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import gymnasium
 import minari
 import numpy as np
 import pytest
 import torch
 
-from agents import checkpoints
-from agents.datasets import check, making
+from agents.datasets import check
 from agents.datasets.collection import LOG_PROB
 from agents.datasets.experts import half_way_step
 from agents.datasets.names import read_metadata
-from agents.datasets.storage import Workshop
-from agents.options import MakeDataset
 from agents.runs import Run
 from agents.train_options import TrainSAC
-from agents.training import Trainer, load_agent, train
+from agents.training import load_agent, train
 from simenv.errors import ConfigurationError, DatasetError, RunError, UnknownTaskError
-from tests.agents.datasets.conftest import TRAINING, use
+from tests.agents.datasets.conftest import TRAINING
 from tests.agents.datasets.line import GOAL, HORIZON, LINE, Line
+from tests.agents.datasets.made import content, equal, expert_run, make
 
 WALKER = "simenv/SoftWalker2D-Safe-v0"
 LIMITS = np.log(4.0)
 """Logarithm of the width of the toy's actions."""
-
-
-def content(name: str) -> list[dict[str, np.ndarray]]:
-    """Every array of every episode."""
-    return [
-        {
-            "observations": e.observations,
-            "actions": e.actions,
-            "rewards": e.rewards,
-            "terminations": e.terminations,
-            "truncations": e.truncations,
-            **(e.infos or {}),
-        }
-        for e in minari.load_dataset(name)
-    ]
-
-
-def equal(one: list[dict[str, np.ndarray]], other: list[dict[str, np.ndarray]]) -> bool:
-    """Whether two datasets hold the same bits."""
-    return len(one) == len(other) and all(
-        a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
-        for a, b in zip(one, other, strict=True)
-    )
-
-
-def make(split: str, root: Path, task_id: str = LINE, **options) -> str:
-    """Name of a dataset, made now."""
-    given = {"transitions": 150, "num_envs": 4, "progress_bar": False, **options}
-    return making.make(MakeDataset(task_id, split, **given)).relative_to(root).as_posix()
-
-
-def expert_run(root: Path) -> Run:
-    """The expert that was trained beside the datasets."""
-    return Run(next((root / ".simenv" / "runs").glob("toy-line-sac-0-????????")))
-
-
-@pytest.fixture(scope="session")
-def splits() -> dict[str, str]:
-    """Names of datasets that have been made already, by split."""
-    return {}
-
-
-@pytest.fixture
-def split(root, splits):
-    """Function that gives the name of a split's dataset, made when it is first asked for."""
-
-    def find(which: str) -> str:
-        if which not in splits:
-            given = {"transitions": None} if which == "medium-replay" else {}
-            splits[which] = make(which, root, **given)
-        return splits[which]
-
-    return find
-
-
-class Killed(Exception):
-    """What a test breaks off with."""
 
 
 # ------------------------------------------------------------------------------- splits
@@ -275,143 +208,6 @@ def test_dictionaries_of_a_goal_task(fresh_root):
     episode = minari.load_dataset(name)[0]
     assert set(episode.observations) == {"observation", "achieved_goal", "desired_goal"}
     assert all(len(part) == len(episode) + 1 for part in episode.observations.values())
-
-
-# ------------------------------------------------------------------------------- the same again
-
-
-def test_the_same_seed_gives_the_same_data(root, split):
-    """Bit by bit; another seed gives other data."""
-    again, other = (make("random", root, version=20 + seed, seed=seed) for seed in (0, 1))
-    assert equal(content(again), content(split("random")))
-    assert not equal(content(other), content(split("random")))
-
-
-@pytest.mark.parametrize("which", ["random", "expert"])
-def test_what_was_broken_off_goes_on(root, split, monkeypatch, which):
-    """Finished chunks are taken as they are, the rest is collected: the same bits."""
-    version = 30 + (which == "expert")
-    keep, kept = Workshop.keep, []
-
-    def dies(shop, part, number, episodes):
-        if number == 1:
-            raise Killed
-        kept.append(number)
-        keep(shop, part, number, episodes)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Workshop, "keep", dies)
-        with pytest.raises(Killed):
-            make(which, root, version=version)
-    assert kept == [0]
-    assert not (root / "toy" / "line" / f"{which}-v{version}").exists()
-
-    def noted(shop, part, number, episodes):
-        kept.append(number)
-        keep(shop, part, number, episodes)
-
-    monkeypatch.setattr(Workshop, "keep", noted)
-    name = make(which, root, version=version)
-    assert kept[:2] == [0, 1]
-    assert equal(content(name), content(split(which)))
-    assert check(name) == []
-
-
-def test_a_torn_chunk_is_collected_again(root, split, monkeypatch):
-    """A chunk whose files are damaged does not get into a dataset."""
-
-    def dies(name, spec, chunks, about, stage):
-        list(chunks)
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(making, "publish", dies)
-        with pytest.raises(Killed):
-            make("random", root, version=40)
-    chunk = next((root / ".simenv" / "making").glob("toy-line-random-v40-*/random-000000"))
-    file = chunk / "episodes.safetensors"
-    file.write_bytes(file.read_bytes()[:-100])
-    assert not checkpoints.whole(chunk)
-    assert equal(content(make("random", root, version=40)), content(split("random")))
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_between_two_steps(root, split, monkeypatch, number):
-    """Ctrl-C and SIGTERM end it at once; nothing half-made is to be seen, and it goes on."""
-    version, steps = 50 + int(number), []
-    line = gymnasium.vector.SyncVectorEnv.step
-
-    def signalled(envs, actions):
-        steps.append(0)
-        if len(steps) == 20:
-            os.kill(os.getpid(), number)
-        return line(envs, actions)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(gymnasium.vector.SyncVectorEnv, "step", signalled)
-        with pytest.raises(KeyboardInterrupt):
-            make("random", root, version=version)
-    assert len(steps) == 20
-    assert not (root / "toy" / "line" / f"random-v{version}").exists()
-    assert equal(content(make("random", root, version=version)), content(split("random")))
-
-
-def test_killed_in_training(root, split, tmp_path, monkeypatch):
-    """An expert's training goes on where it was broken off: the same bits in the dataset."""
-    whole, beat, reached = content(split("expert")), Trainer._on_rollout_start, []
-    use(tmp_path, monkeypatch)
-
-    def dies(trainer):
-        if trainer.num_timesteps >= 500:
-            raise Killed
-        reached.append(trainer.num_timesteps)
-        beat(trainer)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_on_rollout_start", dies)
-        with pytest.raises(Killed):
-            make("expert", tmp_path)
-    assert reached[-1] == 496
-    assert expert_run(tmp_path).checkpoints()[-1].name == "step-0000000400"
-    assert equal(content(make("expert", tmp_path)), whole)
-
-
-def survives(root: Path, delays: tuple[float, ...], transitions: int) -> None:
-    """Kill a command so many times, each so long after it wrote a chunk; then let it end."""
-    words = ["Pendulum-v1", "--split", "random", "--transitions", str(transitions)]
-    line = [sys.executable, "-m", "agents.cli", "dataset", "make", *words]
-    line += ["--num-envs", "4", "--no-progress-bar"]
-    folder = root / "pendulum" / "random-v0"
-
-    def chunks() -> int:
-        # Folders may vanish under the search, which this function does not mind.
-        return len(glob.glob(f"{root}/.simenv/making/*/random-*/manifest.json"))
-
-    for delay in delays:
-        before = chunks()
-        process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
-        while process.poll() is None and chunks() == before:
-            time.sleep(0.01)
-        time.sleep(delay)
-        process.kill()
-        process.wait()
-        assert not folder.exists() or check("pendulum/random-v0") == []
-    if not folder.exists():
-        make("random", root, "Pendulum-v1", transitions=transitions)
-    assert check("pendulum/random-v0") == []
-    undisturbed = make("random", root, "Pendulum-v1", transitions=transitions, version=1)
-    assert equal(content("pendulum/random-v0"), content(undisturbed))
-
-
-def test_killed(fresh_root):
-    """kill -9 while it collects: nothing torn, and the end is that of an undisturbed one."""
-    survives(fresh_root, (0.05,), 10_000)
-
-
-@pytest.mark.slow
-def test_killed_often(fresh_root):
-    """The same at ten moments, some of them while the dataset is put together."""
-    survives(fresh_root, tuple(0.15 * n for n in range(10)), 60_000)
 
 
 # ------------------------------------------------------------------------------- mistakes
