@@ -22,7 +22,7 @@ from agents.dictionaries import DictBuffer
 from agents.environments import as_vec_env
 from agents.guard import StepGuard, require_finite
 from agents.networks import ActorCriticPolicy, MultiInputPolicy
-from agents.persistence import Persistent
+from agents.persistence import PersistentLearner
 from agents.replay import Batch, TensorReplayBuffer
 from agents.vector import GymnasiumVecEnv
 from simenv.errors import ConfigurationError
@@ -43,7 +43,7 @@ class Proposal(NamedTuple):
     penalty: Tensor
 
 
-class ActorCritic(Persistent, SAC):  # type: ignore[misc]  # its save and load take folders
+class ActorCritic(PersistentLearner, SAC):  # type: ignore[misc]  # its save and load take folders
     """Soft actor-critic (Haarnoja et al., arXiv:1812.05905) to build other agents on.
 
     With default switches and no hook overridden it is Stable-Baselines3's SAC to the last bit,

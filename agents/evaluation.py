@@ -47,11 +47,14 @@ class Score:
     lengths: np.ndarray
     costs: np.ndarray | None = None
 
-    def row(self, cost_limit: float | None = None) -> dict[str, float]:
+    def row(
+        self, cost_limit: float | None = None, reference: tuple[float, float] | None = None
+    ) -> dict[str, float]:
         """Means and standard deviations, the success rate and, with costs, the violation rate.
 
         Args:
             cost_limit: bound on the cost of an episode; an episode above it violates it.
+            reference: returns that count as 0 and as 100 in the normalised `score`; None: no score.
         """
         row = {
             "return_mean": float(self.returns.mean()),
@@ -59,6 +62,9 @@ class Score:
             "success_rate": float(self.success.mean()),
             "length_mean": float(self.lengths.mean()),
         }
+        if reference is not None:
+            low, high = reference
+            row["score"] = 100.0 * (row["return_mean"] - low) / (high - low)
         if self.costs is None:
             return row
         row |= {"cost_mean": float(self.costs.mean()), "cost_std": float(self.costs.std())}
@@ -104,6 +110,24 @@ def play_episodes(env: VecEnv, act: Actor, seed: int, *, max_steps: int = LONGES
             if alive.any() and lengths.max() >= max_steps:
                 raise ConfigurationError(_endless(env, np.flatnonzero(alive), max_steps))
     return Score(returns, success, lengths, costs if with_costs else None)
+
+
+def collect_episodes(env: VecEnv, act: Actor, episodes: int, seed: int) -> Score:
+    """So many whole episodes, `env.num_envs` at a time; episode i starts from seed + i.
+
+    Args:
+        env: as `play_episodes` takes it.
+        act: observations -> actions (E, A).
+        episodes: at least 1.
+        seed: of the first episode.
+    """
+    rounds = [play_episodes(env, act, seed + first) for first in range(0, episodes, env.num_envs)]
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(score, name) for score in rounds])[:episodes]
+
+    costs = None if any(score.costs is None for score in rounds) else joined("costs")
+    return Score(joined("returns"), joined("success"), joined("lengths"), costs)
 
 
 def _endless(env: VecEnv, running: np.ndarray, steps: int) -> str:

@@ -41,11 +41,12 @@ UNSAVED = (
 
 
 class Persistent:
-    """Four verbs for agents of Stable-Baselines3's kind, without a pickle.
+    """Four verbs for agents, without a pickle.
 
     `save` and `load` keep the networks, optimisers and multipliers; `save_checkpoint` and
-    `load_checkpoint` also replay, counters, random generators and the environments' state, so that
-    training goes on to the last bit (on the CPU).
+    `load_checkpoint` also everything else that training depends on (`get_state`), so that it goes
+    on to the last bit (on the CPU). A family of agents says what that is, what `load` makes an
+    agent from (`_remade`), and where its tensors are (`_get_torch_save_params`).
     """
 
     _arguments: dict[str, Any]
@@ -105,12 +106,7 @@ class Persistent:
                 f"{path} could not keep {missing}; pass them: load(path, {words})"
             )
         arguments = {k: v for k, v in about["arguments"].items() if k not in cls.unsaved} | given
-        # Without an environment nothing will be stored.
-        room = {"buffer_size": 1} if env is None else {}
-        if env is None:
-            env = Spaces(space_from(about["observation"]), space_from(about["action"]))
-        env = as_vec_env(env, num_envs=arguments.get("num_envs", 1), device=device)
-        agent = cls(env=env, device=device, **{**arguments, **room})
+        agent = cls._remade(about, env, device, arguments)
         agent._arguments = arguments
         agent.check_belongs(about, path)
         agent._set_parameters(saved["parameters"], path)
@@ -189,6 +185,50 @@ class Persistent:
             _refuse(path, error)
         return state
 
+    def get_extra_state(self) -> dict[str, Any]:
+        """Plain numbers of an algorithm beside its networks, optimisers and multipliers."""
+        return {}
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `get_extra_state` gave."""
+
+    def _parameters(self: Any) -> dict[str, Any]:
+        modules, variables = self._get_torch_save_params()
+        return {
+            "modules": {name: recursive_getattr(self, name).state_dict() for name in modules},
+            "variables": {name: recursive_getattr(self, name).detach() for name in variables},
+        }
+
+    def _set_parameters(self: Any, saved: Mapping[str, Any], path: Any) -> None:
+        modules, variables = self._get_torch_save_params()
+        try:
+            for name in modules:
+                # Optimisers keep the tensors that they are given.
+                own = copy.deepcopy(saved["modules"][name])
+                recursive_getattr(self, name).load_state_dict(own)
+            for name in variables:
+                recursive_getattr(self, name).data.copy_(saved["variables"][name])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            _refuse(path, error)
+
+
+class PersistentLearner(Persistent):
+    """`Persistent` for agents of Stable-Baselines3's kind, which learn in environments.
+
+    Checkpoints hold replay, counters, random generators and the environments' state as well.
+    """
+
+    @classmethod
+    def _remade(
+        cls: Any, about: Mapping[str, Any], env: Any, device: str, arguments: dict[str, Any]
+    ) -> Any:
+        # Without an environment nothing will be stored.
+        room = {"buffer_size": 1} if env is None else {}
+        if env is None:
+            env = Spaces(space_from(about["observation"]), space_from(about["action"]))
+        env = as_vec_env(env, num_envs=arguments.get("num_envs", 1), device=device)
+        return cls(env=env, device=device, **{**arguments, **room})
+
     def get_state(self: Any) -> dict[str, Any]:
         """The state by parts, as `checkpoints.write` takes it.
 
@@ -224,13 +264,6 @@ class Persistent:
         self._action_generator().state = state["random"]["actions"]
         set_random_state(state["random"], self.device)
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Plain numbers of an algorithm beside its networks, optimisers and multipliers."""
-        return {}
-
-    def set_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `get_extra_state` gave."""
-
     def save_replay_buffer(self, path: Any) -> NoReturn:
         """Not offered: Stable-Baselines3's would be a pickle."""
         raise ConfigurationError("a replay is saved with everything else: save_checkpoint(folder)")
@@ -255,25 +288,6 @@ class Persistent:
     def _init_episode_buffers(self: Any, episodes: list[Any], successes: list[bool]) -> None:
         self.ep_info_buffer = deque(episodes, maxlen=self._stats_window_size)
         self.ep_success_buffer = deque(successes, maxlen=self._stats_window_size)
-
-    def _parameters(self: Any) -> dict[str, Any]:
-        modules, variables = self._get_torch_save_params()
-        return {
-            "modules": {name: recursive_getattr(self, name).state_dict() for name in modules},
-            "variables": {name: recursive_getattr(self, name).detach() for name in variables},
-        }
-
-    def _set_parameters(self: Any, saved: Mapping[str, Any], path: Any) -> None:
-        modules, variables = self._get_torch_save_params()
-        try:
-            for name in modules:
-                # Optimisers keep the tensors that they are given.
-                own = copy.deepcopy(saved["modules"][name])
-                recursive_getattr(self, name).load_state_dict(own)
-            for name in variables:
-                recursive_getattr(self, name).data.copy_(saved["variables"][name])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            _refuse(path, error)
 
     def _action_generator(self: Any) -> Any:
         return self.action_space.np_random.bit_generator

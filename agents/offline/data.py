@@ -1,0 +1,288 @@
+"""Transitions of a dataset, kept and sampled on the device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from simenv.errors import DatasetError, expect_shape
+
+
+class Batch(NamedTuple):
+    """B transitions.
+
+    Attributes:
+        observations: (B, O).
+        actions: (B, A), scaled to [-1, 1].
+        rewards: (B, 1).
+        next_observations: (B, O).
+        terminated: (B, 1), one where the episode ended by its own rules, not by a time limit.
+        costs: (B, 1); None where the dataset has none.
+    """
+
+    observations: Tensor
+    actions: Tensor
+    rewards: Tensor
+    next_observations: Tensor
+    terminated: Tensor
+    costs: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where transitions come from.
+
+    Attributes:
+        name: of the dataset.
+        env_id: of the environment to evaluate in; None where the dataset names none.
+        env_options: of that environment, such as `size`.
+        reference: returns (low, high) of scores 0 and 100; None where the dataset gives none.
+    """
+
+    name: str = "arrays"
+    env_id: str | None = None
+    env_options: dict[str, Any] | None = None
+    reference: tuple[float, float] | None = None
+
+
+class Transitions:
+    """T transitions in preallocated tensors, in the order of their episodes.
+
+    Args:
+        size: T.
+        observation_space: a Box; its observations are kept flat.
+        action_space: a bounded Box.
+        with_costs: keep costs.
+        device: where the tensors live.
+        source: where they come from.
+
+    Attributes:
+        observations: float32 (T, O).
+        actions: float32 (T, A), scaled to [-1, 1] by the bounds of the action space.
+        rewards: float32 (T, 1).
+        next_observations: float32 (T, O).
+        terminated: float32 (T, 1), one at true ends only; a time limit is none.
+        truncated: bool (T,), whether the episode was cut off here.
+        costs: float32 (T, 1); None where there are none.
+        episodes: int64 (T,), number of the episode.
+        initial: bool (T,), whether the observation is the first of its episode.
+        observation_space: as given.
+        action_space: as given.
+        source: as given.
+    """
+
+    TENSORS = (
+        "observations",
+        "actions",
+        "rewards",
+        "next_observations",
+        "terminated",
+        "truncated",
+        "costs",
+        "episodes",
+        "initial",
+    )
+
+    costs: Tensor | None
+
+    def __init__(
+        self,
+        size: int,
+        observation_space: spaces.Box,
+        action_space: spaces.Box,
+        *,
+        with_costs: bool = False,
+        device: torch.device | str = "cpu",
+        source: Source | None = None,
+    ) -> None:
+        self.observation_space, self.action_space = observation_space, action_space
+        self.source, self.device = source or Source(), torch.device(device)
+        seen, acted = int(np.prod(observation_space.shape)), int(np.prod(action_space.shape))
+
+        def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.empty(size, *shape, dtype=dtype, device=self.device)
+
+        self.observations, self.next_observations = empty(seen), empty(seen)
+        self.actions, self.rewards, self.terminated = empty(acted), empty(1), empty(1)
+        self.costs = empty(1) if with_costs else None
+        self.truncated, self.initial = empty(dtype=torch.bool), empty(dtype=torch.bool)
+        self.episodes = empty(dtype=torch.int64)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        observations: Any,
+        actions: Any,
+        rewards: Any,
+        next_observations: Any,
+        terminated: Any,
+        *,
+        truncated: Any = None,
+        costs: Any = None,
+        observation_space: spaces.Box | None = None,
+        action_space: spaces.Box | None = None,
+        device: torch.device | str = "cpu",
+        source: Source | None = None,
+    ) -> Transitions:
+        """Transitions from arrays or tensors, in the order in which they happened.
+
+        Args:
+            observations: (T, …).
+            actions: (T, …), in the units of the action space.
+            rewards: (T,).
+            next_observations: (T, …).
+            terminated: (T,), true ends.
+            truncated: (T,), where episodes were cut off; None: nowhere.
+            costs: (T,), or None.
+            observation_space: a Box; None: one without bounds.
+            action_space: a Box; None: [-1, 1].
+            device: where the tensors live.
+            source: where they come from.
+
+        Raises:
+            DatasetError: no transitions, or numbers that are not finite.
+            ShapeError: arrays of different lengths.
+        """
+        seen, acted = np.asarray(observations), np.asarray(actions)
+        observation_space = observation_space or _box(np.inf, seen.shape[1:])
+        action_space = action_space or _box(1.0, acted.shape[1:])
+        size = len(seen)
+        self = cls(
+            size,
+            observation_space,
+            action_space,
+            with_costs=costs is not None,
+            device=device,
+            source=source,
+        )
+        ended = np.asarray(terminated, dtype=bool)
+        cut = np.zeros(size, bool) if truncated is None else np.asarray(truncated, dtype=bool)
+        given = {
+            "observations": seen,
+            "actions": to_unit(acted, action_space),
+            "rewards": rewards,
+            "next_observations": next_observations,
+            "terminated": ended,
+            "truncated": cut,
+        }
+        if costs is not None:
+            given["costs"] = costs
+        for name, values in given.items():
+            self._fill(name, np.asarray(values))
+        starts = np.concatenate([[True], (ended | cut)[:-1]])[:size]
+        self._fill("initial", starts)
+        self._fill("episodes", np.cumsum(starts) - 1)
+        self.require_some()
+        return self
+
+    def _fill(self, name: str, values: np.ndarray) -> None:
+        tensor = getattr(self, name)
+        expect_shape(name, values.shape[:1], tensor.shape[:1])
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            bad = int(np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))[0])
+            raise DatasetError(
+                f"dataset {self.source.name}, {name}: row {bad} is not finite; leave it out"
+            )
+        tensor.copy_(torch.as_tensor(values).reshape(tensor.shape))
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def require_some(self) -> None:
+        """Raise `DatasetError` unless there is a transition."""
+        if not len(self):
+            raise DatasetError(f"dataset {self.source.name} is empty; there is nothing to learn")
+
+    def cut(self, size: int) -> None:
+        """Keep the first `size` transitions."""
+        for name, tensor in self._tensors():
+            setattr(self, name, tensor[:size])
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
+        """Transitions drawn uniformly, with replacement.
+
+        Args:
+            batch_size: B.
+            generator: on the device of the transitions.
+        """
+        shape, device = (batch_size,), self.device
+        return self.at(torch.randint(len(self), shape, generator=generator, device=device))
+
+    def at(self, index: Tensor) -> Batch:
+        """The transitions of an index (B,)."""
+        return Batch(
+            self.observations[index],
+            self.actions[index],
+            self.rewards[index],
+            self.next_observations[index],
+            self.terminated[index],
+            None if self.costs is None else self.costs[index],
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of all tensors, by which a checkpoint knows its dataset."""
+        found = hashlib.sha256()
+        for name, tensor in self._tensors():
+            found.update(f"{name}{tuple(tensor.shape)}".encode())
+            found.update(tensor.cpu().contiguous().numpy().data)
+        return found.hexdigest()
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for name in self.TENSORS:
+            tensor = getattr(self, name)
+            if tensor is not None:
+                yield name, tensor
+
+
+def to_unit(actions: Any, space: spaces.Box) -> np.ndarray:
+    """Actions (…, A) of a space as float32 in [-1, 1]; those outside its bounds are clipped."""
+    low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
+    scaled = 2.0 * (np.asarray(actions, np.float64) - low) / (high - low) - 1.0
+    return np.clip(scaled, -1.0, 1.0).astype(np.float32)
+
+
+def from_unit(actions: np.ndarray, space: spaces.Box) -> np.ndarray:
+    """Actions (…, A) in [-1, 1] in the units of a space."""
+    low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
+    scaled = low + 0.5 * (np.clip(actions, -1.0, 1.0).astype(np.float64) + 1.0) * (high - low)
+    return scaled.astype(space.dtype)
+
+
+def require_boxes(name: str, observation_space: Any, action_space: Any) -> None:
+    """Raise `DatasetError` unless observations are a Box and actions a bounded Box."""
+    if isinstance(observation_space, spaces.Dict):
+        raise DatasetError(
+            f"dataset {name} has dictionary observations {sorted(observation_space)}; make it from "
+            "gymnasium.wrappers.FlattenObservation(env), these agents learn from vectors"
+        )
+    if not isinstance(observation_space, spaces.Box):
+        raise DatasetError(f"dataset {name} has observations {observation_space}; a Box is needed")
+    bounded = isinstance(action_space, spaces.Box) and action_space.is_bounded()
+    if not bounded or not (action_space.low < action_space.high).all():
+        raise DatasetError(f"dataset {name} has actions {action_space}; a bounded Box is needed")
+
+
+def require_fit(name: str, mine: tuple[Any, Any], theirs: tuple[Any, Any]) -> None:
+    """Raise `DatasetError` unless a dataset's spaces (observations, actions) fit an environment's.
+
+    Bounds of observations may differ; those of actions say what an action means and may not.
+    """
+    (seen, acts), (shown, taken) = mine, theirs
+    alike = isinstance(shown, spaces.Box) and seen.shape == shown.shape
+    alike &= isinstance(taken, spaces.Box) and acts.shape == taken.shape
+    if not alike or not (np.allclose(acts.low, taken.low) and np.allclose(acts.high, taken.high)):
+        raise DatasetError(
+            f"dataset {name} does not fit the environment: its observations are {seen} and actions "
+            f"{acts}, the environment's are {shown} and {taken}; take the environment it is from"
+        )
+
+
+def _box(bound: float, shape: tuple[int, ...]) -> spaces.Box:
+    return spaces.Box(-bound, bound, shape, np.float32)

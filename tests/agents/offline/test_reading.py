@@ -1,0 +1,188 @@
+"""Minari datasets from the disk: streaming, ends, and damage that is named."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from agents.offline.reading import open_dataset, read, source_of
+from simenv.errors import DatasetError
+from tests.agents.offline.sets import BOXES, episode, pendulum, write
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    """An empty home for datasets."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    return tmp_path
+
+
+def test_episodes_become_transitions():
+    """Next observations stay inside their episode, and time limits are no ends."""
+    write("toy-v0", [episode(0, 3), episode(1, 2, terminated=True)])
+    data = read("toy-v0")
+    assert data.observations.tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1]]
+    assert data.next_observations.tolist() == [[0, 1], [0, 2], [0, 3], [1, 1], [1, 2]]
+    assert data.actions[:, 0].tolist() == [-1, 0, 1, -1, 1]
+    assert data.rewards[:, 0].tolist() == [0, 1, 2, 10, 11]
+    assert data.terminated[:, 0].tolist() == [0, 0, 0, 0, 1]
+    assert data.truncated.tolist() == [False, False, True, False, False]
+    assert data.episodes.tolist() == [0, 0, 0, 1, 1]
+    assert data.initial.tolist() == [True, False, False, True, False]
+    assert data.costs is None
+    assert {data.observations.dtype, data.rewards.dtype, data.terminated.dtype} == {torch.float32}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_costs_are_those_of_the_steps(first):
+    """With a cost of the reset in front (T + 1 numbers, as Minari collects) or without."""
+    costs = np.arange(5.0)[1 - first :]
+    write("toy-v0", [episode(0, 4, infos={"cost": costs})])
+    assert read("toy-v0").costs[:, 0].tolist() == [1, 2, 3, 4]
+
+
+def test_the_peak_of_memory_is_one_copy():
+    """Reading holds the transitions and one episode, never all episodes beside them."""
+    count, steps, width = 40, 250, 64
+    wide = spaces.Box(-1.0, 1.0, (width,), np.float32)
+    zeros = np.zeros((steps + 1, width), np.float32)
+    write(
+        "wide-v0",
+        [episode(i, steps, observations=zeros) for i in range(count)],
+        observation_space=wide,
+    )
+    tracemalloc.start()
+    data = read("wide-v0")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # Torch's tensors are outside of tracemalloc: what it sees is what numpy holds beside them,
+    # several versions of one episode. All episodes at once would be forty times as much.
+    assert len(data) == count * steps
+    assert peak < 0.25 * data.observations.nbytes
+
+
+def test_a_source_knows_environment_and_reference():
+    """From the metadata: the id, its options and the scores of 0 and 100."""
+    pendulum("pendulum/toy-v0", 1, ref_min_score=-1200.0, ref_max_score=-150.0)
+    source = source_of(open_dataset("pendulum/toy-v0"))
+    assert (source.name, source.env_id) == ("pendulum/toy-v0", "Pendulum-v1")
+    assert source.reference == (-1200.0, -150.0)
+    write("bare-v0", [episode(0)])
+    bare = source_of(open_dataset("bare-v0"))
+    assert (bare.env_id, bare.reference) == (None, None)
+
+
+def test_an_open_or_filtered_dataset():
+    """What Minari has opened is taken as it is, filtered episodes left out."""
+    opened = write("toy-v0", [episode(i) for i in range(3)])
+    chosen = read(opened.filter_episodes(lambda found: found.id != 1))
+    assert sorted(set(chosen.observations[:, 0].tolist())) == [0, 2]
+    assert chosen.episodes.tolist() == [0] * 4 + [1] * 4
+
+
+def test_a_missing_dataset_is_not_downloaded():
+    """The message says where datasets live."""
+    with pytest.raises(DatasetError, match="no dataset 'nowhere/none-v0' on this machine"):
+        read("nowhere/none-v0")
+
+
+def test_damaged_metadata(root):
+    """Neither nonsense nor absence of it ends in a foreign error."""
+    write("toy-v0", [episode(0)])
+    file = root / "toy-v0" / "data" / "metadata.json"
+    file.write_text("{")
+    with pytest.raises(DatasetError, match="toy-v0: its metadata cannot be read"):
+        read("toy-v0")
+    file.unlink()
+    with pytest.raises(DatasetError, match="toy-v0: its metadata cannot be read"):
+        read("toy-v0")
+
+
+def test_metadata_that_lie_about_the_size(root):
+    """Fewer steps than there are must not overflow, and too many for any memory not crash."""
+    write("toy-v0", [episode(0), episode(1)])
+    file = root / "toy-v0" / "data" / "metadata.json"
+    metadata = json.loads(file.read_text())
+    for steps, words in ((5, "more than the 5 steps"), (10**15, "no room")):
+        file.write_text(json.dumps(metadata | {"total_steps": steps}))
+        with pytest.raises(DatasetError, match=words):
+            read("toy-v0")
+    file.write_text(json.dumps(metadata | {"total_steps": 100}))
+    assert len(read("toy-v0")) == 8
+
+
+NAN = np.array([0.0, np.nan, 0.0, 0.0])
+BAD = {
+    "rewards": ({"rewards": NAN}, "rewards are not finite at row 1"),
+    "large": ({"rewards": 1e300 * np.ones(4)}, "rewards are not finite at row 0"),
+    "observations": ({"observations": np.full((5, 2), np.inf)}, "observations are not finite"),
+    "actions": ({"actions": NAN[:, None]}, "actions are not finite at row 1"),
+    "cost": ({"infos": {"cost": NAN}}, r"infos\['cost'\] are not finite at row 1"),
+    "short": ({"observations": np.zeros((4, 2))}, r"observations have shape \(4, 2\)"),
+    "ends": (
+        {"terminations": np.array([False, True, False, False])},
+        "terminations end the episode at step 1",
+    ),
+    "text": ({"rewards": ["a", "b", "c", "d"]}, "rewards are object, not numbers"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_episodes_are_named_or_skipped(case):
+    """By dataset, episode and field; with `skip_bad_episodes` a warning counts them."""
+    changes, words = BAD[case]
+    infos = {"cost": np.zeros(4)} if case == "cost" else {}
+    write("toy-v0", [episode(0, infos=infos), episode(1, **changes), episode(2, infos=infos)])
+    with pytest.raises(DatasetError, match=f"dataset toy-v0, episode 1: {words}") as caught:
+        read("toy-v0")
+    assert "skip_bad_episodes" in str(caught.value)
+    with pytest.warns(RuntimeWarning, match="1 of 3 episodes of dataset toy-v0 are left out"):
+        data = read("toy-v0", skip_bad_episodes=True)
+    assert data.observations[:, 0].tolist() == [0] * 4 + [2] * 4
+
+
+def test_an_empty_episode_and_a_missing_one(root):
+    """Zero steps, and an episode that the file does not hold."""
+    write("toy-v0", [episode(0), episode(1), episode(2)])
+    with h5py.File(root / "toy-v0" / "data" / "main_data.hdf5", "a") as file:
+        del file["episode_2"]
+        file["episode_1/rewards"].resize((0,))
+    with pytest.raises(DatasetError, match="episode 1: rewards are empty"):
+        read("toy-v0")
+    with pytest.warns(RuntimeWarning, match="2 of 3 episodes.*episode 2: data cannot be read"):
+        assert len(read("toy-v0", skip_bad_episodes=True)) == 4
+
+
+def test_a_truncated_file(root):
+    """A file broken off half-way is a damaged dataset, and nothing of it is learnt from."""
+    write("toy-v0", [episode(0)])
+    file = root / "toy-v0" / "data" / "main_data.hdf5"
+    file.write_bytes(file.read_bytes()[:1_000])
+    with pytest.raises(DatasetError, match="dataset toy-v0, episode 0: data cannot be read"):
+        read("toy-v0")
+    with (
+        pytest.warns(RuntimeWarning, match="1 of 1 episodes"),
+        pytest.raises(DatasetError, match="dataset toy-v0 is empty"),
+    ):
+        read("toy-v0", skip_bad_episodes=True)
+
+
+def test_only_some_episodes_have_costs():
+    """Half a signal is refused."""
+    write("toy-v0", [episode(0, infos={"cost": np.zeros(4)}), episode(1)])
+    with pytest.raises(DatasetError, match="only some episodes have costs"):
+        read("toy-v0")
+
+
+def test_another_environment_is_refused():
+    """Spaces must fit those of the environment given."""
+    write("toy-v0", [episode(0)])
+    read("toy-v0", env_spaces=BOXES)
+    with pytest.raises(DatasetError, match="does not fit the environment"):
+        read("toy-v0", env_spaces=(BOXES[0], spaces.Box(-1.0, 1.0, (1,), np.float32)))
