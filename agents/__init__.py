@@ -16,18 +16,24 @@ if TYPE_CHECKING:
     from agents.actor_critic import ActorCritic
     from agents.cal import CAL
     from agents.flac import FLAC
+    from agents.offline.bc import BC
+    from agents.offline.iql import IQL
+    from agents.offline.td3bc import TD3BC
     from agents.saclag import SACLag
     from agents.sacpid import SACPID
 
-__all__ = ["CAL", "FLAC", "SAC", "SACPID", "ActorCritic", "SACLag"]
+__all__ = ["BC", "CAL", "FLAC", "IQL", "SAC", "SACPID", "TD3BC", "ActorCritic", "SACLag"]
 
 _MODULES = {
+    "BC": "agents.offline.bc",
     "ActorCritic": "agents.actor_critic",
     "CAL": "agents.cal",
     "FLAC": "agents.flac",
+    "IQL": "agents.offline.iql",
     "SAC": "stable_baselines3",
     "SACLag": "agents.saclag",
     "SACPID": "agents.sacpid",
+    "TD3BC": "agents.offline.td3bc",
 }
 
 

@@ -6,7 +6,15 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from agents.train_options import Train, TrainCAL, TrainFLAC, TrainSAC, TrainSACLag, TrainSACPID
+from agents.offline.options import TrainBC, TrainIQL, TrainTD3BC
+from agents.train_options import (
+    TrainCAL,
+    TrainFLAC,
+    TrainRun,
+    TrainSAC,
+    TrainSACLag,
+    TrainSACPID,
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +28,7 @@ class Algorithm:
     """
 
     path: str
-    options: type[Train]
+    options: type[TrainRun]
     summary: str
 
     def load(self) -> Any:
@@ -35,4 +43,9 @@ ALGORITHMS: dict[str, Algorithm] = {
     "saclag": Algorithm("agents.saclag:SACLag", TrainSACLag, "cost budget, Lagrange multiplier"),
     "sacpid": Algorithm("agents.sacpid:SACPID", TrainSACPID, "cost budget, PID-set multiplier"),
     "flac": Algorithm("agents.flac:FLAC", TrainFLAC, "an actor that is a flow"),
+    "bc": Algorithm("agents.offline.bc:BC", TrainBC, "from a dataset: behavioural cloning"),
+    "td3bc": Algorithm(
+        "agents.offline.td3bc:TD3BC", TrainTD3BC, "from a dataset: TD3 held to its actions"
+    ),
+    "iql": Algorithm("agents.offline.iql:IQL", TrainIQL, "from a dataset: implicit Q-learning"),
 }

@@ -18,7 +18,8 @@ USAGE = """usage: simenv VERB [options]
 
   list                  tasks, their spaces and what is to be done
   optimise ID           a gait by gradients through the simulator
-  train ALGORITHM ID    an agent (`simenv train --help`); `--resume RUN` goes on with one
+  train ALGORITHM ID    an agent (`simenv train --help`); `--resume RUN` goes on with one,
+                        `--dataset NAME` instead of ID learns from a dataset
   evaluate RUN…         score runs against random actions
   plot RUN…             learning curves as a picture
   record RUN            an episode as GIF and MP4
@@ -96,7 +97,9 @@ def _train(words: list[str]) -> None:
     from agents.algorithms import ALGORITHMS
 
     if words and words[0] in HELP:
-        print("usage: simenv train ALGORITHM ID [options]\n       simenv train --resume RUN\n")
+        print("usage: simenv train ALGORITHM ID [options]")
+        print("       simenv train ALGORITHM --dataset NAME [options]")
+        print("       simenv train --resume RUN\n")
         print("\n".join(f"  {name:<8} {row.summary}" for name, row in ALGORITHMS.items()))
         print("\n'simenv train sac --help' lists the options of one.")
         return
@@ -116,8 +119,10 @@ def _train_options(name: str, kind: Any, words: list[str]) -> Any:
     """Options of an algorithm; those of the id's preset stand where no flag says otherwise."""
     import tyro
 
-    from agents.train_options import preset
+    from agents.train_options import Train, preset
 
+    if not issubclass(kind, Train):
+        return _offline_options(name, kind, words)
     # The id is needed first, so that its preset can fill in the defaults of everything else.
     if words and not words[0].startswith("-"):
         task_id, words = words[0], words[1:]
@@ -125,6 +130,18 @@ def _train_options(name: str, kind: Any, words: list[str]) -> Any:
         task_id = tyro.cli(kind, prog=f"simenv train {name}", args=words).id
     default = kind(task_id, **preset(name, task_id))
     return tyro.cli(kind, prog=f"simenv train {name} ID", args=words, default=default)
+
+
+def _offline_options(name: str, kind: Any, words: list[str]) -> Any:
+    """Options of an algorithm that learns from a dataset: presets of its id, then of its name."""
+    import tyro
+
+    from agents.train_options import preset
+
+    prog = f"simenv train {name}"
+    first = tyro.cli(kind, prog=prog, args=words)
+    chosen = preset(name, first.resolved().id) | preset(name, first.dataset)
+    return tyro.cli(kind, prog=prog, args=words, default=kind(dataset=first.dataset, **chosen))
 
 
 def _resume(words: list[str]) -> None:

@@ -21,7 +21,7 @@ from agents.report import RANDOM, Entry, Report, Row, cost_limit
 from agents.runs import Run
 from agents.trajopt.rollout import Controller
 from simenv.envs.functional import Functional
-from simenv.errors import ConfigurationError
+from simenv.errors import ConfigurationError, RunError
 from simenv.registry import TASKS
 
 Actor = Callable[[Any], np.ndarray]
@@ -202,12 +202,17 @@ def evaluate(options: Evaluate) -> Report:
 def _entry(run: Run, name: str, randoms: dict[str, Row], options: Evaluate) -> Entry:
     """Score one run; random actions only where they are not among `randoms` yet."""
     config, task = run.config, _task(run.config)
-    row = _score(run, options).row(cost_limit(config)) | _train_cost(run)
+    if config["id"] is None:
+        raise RunError(f"{run.path} has no environment to be evaluated in; train it with --id")
+    low_high = config.get("reference")
+    row = _score(run, options).row(cost_limit(config), low_high) | _train_cost(run)
     if task not in randoms:
         randoms[task] = _score_random(config, options).row(cost_limit(config))
     made = {"episodes": options.episodes, "seed": options.seed}
     run.write_json("evaluation.json", made | {config["command"]: row, RANDOM: randoms[task]})
-    return Entry(name, config["command"], config["id"], config.get("size", "small"), row)
+    # Runs from different datasets are not runs of one algorithm.
+    command = ", ".join(filter(None, (config["command"], config.get("dataset"))))
+    return Entry(name, command, config["id"], config.get("size", "small"), row)
 
 
 def run_names(runs: list[Run]) -> list[str]:

@@ -61,7 +61,7 @@ class Resume:
     run: Positional[Path]
     """Run folder."""
     steps: int | None = None
-    """Environment steps altogether; default as the run was started."""
+    """Environment steps, or updates from a dataset, altogether; default as the run was started."""
     checkpoint: str | None = None
     """Name of the checkpoint to go on from; default the newest."""
     progress_bar: bool = True

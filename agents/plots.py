@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ COSTS = ("cost_mean", "train_cost")
 SHARES = ("success_rate", "violation_rate")
 LABELS = {
     "return_mean": "episode return",
+    "score": "normalised score",
     "success_rate": "success rate",
     "length_mean": "episode length [steps]",
     "cost_mean": "episode cost",
@@ -73,17 +74,19 @@ class Band:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one algorithm in one environment.
+    """Runs of one algorithm in one environment, or from one dataset.
 
     Attributes:
-        name: algorithm, with the id where the groups differ in it.
+        name: algorithm, with id and dataset where the groups differ in them.
         runs: metrics of each.
         limits: their cost limits.
+        unit: what their steps count.
     """
 
     name: str
     runs: list[Columns]
     limits: set[float]
+    unit: str = "environment steps"
 
     @property
     def label(self) -> str:
@@ -110,20 +113,30 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
         ConfigurationError: their tasks differ by more than the variant.
     """
     configs = [run.config for run in runs]
-    ids = list(dict.fromkeys(config["id"] for config in configs))
+    ids = list(dict.fromkeys(map(_place, configs)))
+    datasets = {config.get("dataset") for config in configs}
     if len({_family(task_id) for task_id in ids}) > 1:
         raise ConfigurationError(
             f"runs of {', '.join(ids)} share no axis; plot one task at a time, with --out"
         )
     found: dict[str, Group] = {}
     for run, config in zip(runs, configs, strict=True):
-        name = config["command"] + (f", {config['id']}" if len(ids) > 1 else "")
-        group = found.setdefault(name, Group(name, [], set()))
+        parts = [config["command"]]
+        parts += [_place(config)] if len(ids) > 1 else []
+        parts += [config["dataset"]] if len(datasets) > 1 and "dataset" in config else []
+        name = ", ".join(parts)
+        unit = "updates" if "dataset" in config else "environment steps"
+        group = found.setdefault(name, Group(name, [], set(), unit))
         group.runs.append(_metrics(run))
         limit = cost_limit(config) if "cost_limit" in config else None
         if limit is not None:
             group.limits.add(limit)
     return list(found.values())
+
+
+def _place(config: Mapping[str, Any]) -> str:
+    """The environment of a run; without one, its dataset."""
+    return str(config["id"] or config["dataset"])
 
 
 def _family(task_id: str) -> str:
@@ -188,7 +201,7 @@ def _series(columns: Columns, metric: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plot(options: Plot) -> Path:
-    """Draw a metric of runs against environment steps; safe runs get their costs beside it.
+    """Draw a metric of runs against steps or updates; safe runs get their costs beside it.
 
     Raises:
         RunError: no such run, or one without metrics.
@@ -203,7 +216,7 @@ def plot(options: Plot) -> Path:
     _check_ending(options.out, figure)
     for axes, metric in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _draw(axes, metric, groups, named=metric == options.metric)
-    ids = {run.config["id"] for run in runs}
+    ids = {_place(run.config) for run in runs}
     figure.suptitle(ids.pop() if len(ids) == 1 else _family(min(ids)), fontsize=11)
     shaded = any(len(group.runs) > 1 for group in groups)
     figure.legend(
@@ -236,7 +249,8 @@ def _draw(axes: Any, metric: str, groups: Sequence[Group], *, named: bool) -> No
             label=group.label if named else None,
         )
         axes.fill_between(found.steps, found.low, found.high, color=color, alpha=0.18, lw=0)
-    axes.set(ylabel=LABELS.get(metric, metric.replace("_", " ")), xlabel="environment steps")
+    unit = " or ".join(dict.fromkeys(group.unit for group in groups))
+    axes.set(ylabel=LABELS.get(metric, metric.replace("_", " ")), xlabel=unit)
     _style(axes)
     if metric == "cost_mean":
         for limit in sorted(set().union(*(group.limits for group in groups))):

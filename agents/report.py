@@ -26,6 +26,7 @@ RANDOM = "random"
 COLUMNS = {
     "return_mean": ("return", ".2f"),
     "return_std": ("± std", ".2f"),
+    "score": ("score", ".1f"),
     "success_rate": ("success", ".0%"),
     "length_mean": ("length", ".1f"),
     "cost_mean": ("cost", ".2f"),
@@ -34,7 +35,7 @@ COLUMNS = {
     "train_cost": ("training cost", ".0f"),
 }
 """Heading and format of what a row may hold."""
-AVERAGED = ("return_mean", "success_rate", "cost_mean", "violation_rate", "train_cost")
+AVERAGED = ("return_mean", "score", "success_rate", "cost_mean", "violation_rate", "train_cost")
 """What is averaged over runs."""
 
 

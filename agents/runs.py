@@ -53,8 +53,11 @@ class Run:
             UnknownTaskError: no such task; nothing is written.
             RunError: the folder holds a run already.
         """
-        require_id(options.id)
-        run = cls(options.out or fresh_folder(f"{options.id.split('/')[-1]}-{command}-{seed}"))
+        dataset = getattr(options, "dataset", None)
+        if options.id is not None or dataset is None:
+            require_id(options.id)
+        stem = options.id.split("/")[-1] if dataset is None else dataset.replace("/", "-")
+        run = cls(options.out or fresh_folder(f"{stem}-{command}-{seed}"))
         if (run.path / "config.json").exists():
             raise RunError(f"{run.path} holds a run already; choose another folder with --out")
         (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import math
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from tyro.conf import Positional
 
@@ -17,28 +17,35 @@ from simenv.errors import ConfigurationError
 PRESETS = Path(__file__).with_name("presets.toml")
 
 
-def check_real(
-    options: Any,
+def check_real(options: Any, name: str, **bounds: float) -> None:
+    """`check_range` of an option, whose default is named; None passes."""
+    value = getattr(options, name)
+    if value is not None:
+        default = next(f.default for f in fields(options) if f.name == name)
+        check_range(name, value, remedy=f"; its default is {default}", **bounds)
+
+
+def check_range(
     name: str,
+    value: float,
     *,
     above: float | None = None,
     at_least: float | None = None,
     at_most: float | None = None,
+    below: float | None = None,
+    remedy: str = "",
 ) -> None:
-    """Raise ConfigurationError for a number outside its bounds, or not finite; None passes."""
-    value = getattr(options, name)
-    if value is None:
-        return
+    """Raise ConfigurationError for a number outside its bounds, or not finite."""
     tests = {
         f"above {above}": above is None or value > above,
         f"at least {at_least}": at_least is None or value >= at_least,
         f"at most {at_most}": at_most is None or value <= at_most,
+        f"below {below}": below is None or value < below,
     }
     if not (math.isfinite(value) and all(tests.values())):
-        bounds = (words for words in tests if not words.endswith("None"))
-        wanted = " and ".join(["finite", *bounds])
-        default = next(f.default for f in fields(options) if f.name == name)
-        raise ConfigurationError(f"{name} = {value} must be {wanted}; its default is {default}")
+        wanted = [words for words in tests if not words.endswith("None")]
+        words = " and ".join(["finite", *wanted])
+        raise ConfigurationError(f"{name} = {value} must be {words}{remedy}")
 
 
 def check_window(options: Any) -> None:
@@ -47,12 +54,12 @@ def check_window(options: Any) -> None:
         check_bounds(options, cost_window=1)
 
 
-@dataclass(frozen=True)
-class Train:
-    """What every algorithm has.
+@dataclass(frozen=True, kw_only=True)
+class TrainRun:
+    """What every training has, from environments or from a dataset.
 
-    Attributes of a run concern how it is trained, watched and kept; those of a policy its networks;
-    all others are arguments of the agent's class under the same name.
+    Attributes of a run concern how it is trained, watched and kept; all others are arguments of the
+    agent's class under the same name.
     """
 
     RUN: ClassVar[tuple[str, ...]] = (
@@ -65,21 +72,67 @@ class Train:
         "size",
         "out",
         "progress_bar",
-        "num_envs",
-        "goals",
     )
+
+    steps: int = 100_000
+    """Environment steps, over all environments."""
+    batch_size: int = 256
+    """Transitions per update."""
+    cost: str | None = None
+    """Cost to add to a plain Gymnasium environment: effort (mean size of the action)."""
+    eval_every: int = 10_000
+    """Environment steps between evaluations."""
+    eval_episodes: int = 8
+    """Episodes per evaluation, on seeds of their own."""
+    save_every: int = 10_000
+    """Environment steps between checkpoints; the last two are kept."""
+    seed: int = 0
+    """Seed of the networks, the environments and the exploration."""
+    device: str = "cpu"
+    """cpu, cuda:0 or auto."""
+    out: Path | None = None
+    """Run folder; default runs/<task>-<algorithm>-<seed>."""
+    progress_bar: bool = True
+    """Show progress."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, steps=1, batch_size=1, eval_every=1, eval_episodes=1, save_every=1)
+        check_bounds(self, seed=0)
+
+    def resolved(self) -> Self:
+        """With everything that the options leave to what they name; nothing here."""
+        return self
+
+    def agent_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the agent's class."""
+        mine = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: v for k, v in mine.items() if k not in self.RUN}
+
+
+def check_widths(options: Any) -> None:
+    """Raise ConfigurationError unless net_arch names hidden layers."""
+    if not options.net_arch or min(options.net_arch) < 1:
+        raise ConfigurationError(
+            f"net_arch = {options.net_arch} must name widths of at least 1, such as 128 128"
+        )
+
+
+@dataclass(frozen=True)
+class Train(TrainRun):
+    """What every algorithm has that learns in environments.
+
+    Attributes of a policy concern its networks.
+    """
+
+    RUN: ClassVar[tuple[str, ...]] = (*TrainRun.RUN, "num_envs", "goals")
     POLICY: ClassVar[tuple[str, ...]] = ("net_arch", "layer_norm", "simba", "normalize")
 
     id: Positional[str]
     """Environment id, for example simenv/SoftWalker2D-v0 or Pendulum-v1."""
-    steps: int = 100_000
-    """Environment steps, over all environments."""
     num_envs: int = 16
     """Environments stepped together."""
     gradient_steps: int = 8
     """Updates after every vector step; -1: as many as environments."""
-    batch_size: int = 256
-    """Transitions per update."""
     learning_rate: float = 1e-3
     """Adam's step size for actor, critics and temperature."""
     final_learning_rate: float | None = None
@@ -104,49 +157,30 @@ class Train:
     """SimBa residual blocks in actor and critics."""
     normalize: bool = False
     """Normalise observations by their running mean and deviation."""
-    cost: str | None = None
-    """Cost to add to a plain Gymnasium environment: effort (mean size of the action)."""
-    eval_every: int = 10_000
-    """Environment steps between evaluations."""
-    eval_episodes: int = 8
-    """Episodes per evaluation, on seeds of their own."""
-    save_every: int = 10_000
-    """Environment steps between checkpoints; the last two are kept."""
-    seed: int = 0
-    """Seed of the networks, the environments and the exploration."""
     size: str = "small"
     """Size of a simenv task: small or full."""
-    device: str = "cpu"
-    """cpu, cuda:0 or auto."""
-    out: Path | None = None
-    """Run folder; default runs/<task>-<algorithm>-<seed>."""
-    progress_bar: bool = True
-    """Show progress."""
 
     def __post_init__(self) -> None:
-        check_bounds(self, steps=1, num_envs=1, gradient_steps=-1, batch_size=1, buffer_size=1)
-        check_bounds(self, learning_starts=0, eval_every=1, eval_episodes=1, save_every=1, seed=0)
-        check_bounds(self, n_steps=1)
+        super().__post_init__()
+        check_bounds(self, num_envs=1, gradient_steps=-1, buffer_size=1)
+        check_bounds(self, learning_starts=0, n_steps=1)
         check_real(self, "learning_rate", above=0.0)
         check_real(self, "final_learning_rate", above=0.0)
         check_real(self, "gamma", above=0.0, at_most=1.0)
         check_real(self, "tau", above=0.0, at_most=1.0)
         check_real(self, "target_entropy")
-        if not self.net_arch or min(self.net_arch) < 1:
-            raise ConfigurationError(
-                f"net_arch = {self.net_arch} must name widths of at least 1, such as 128 128"
-            )
+        check_widths(self)
         if self.gradient_steps == 0:
             raise ConfigurationError("gradient_steps = 0 learns nothing; use at least 1, or -1")
 
     def agent_arguments(self) -> dict[str, Any]:
         """Keyword arguments of the agent's class."""
-        mine = {f.name: getattr(self, f.name) for f in fields(self)}
+        mine = super().agent_arguments()
         policy = {name: mine.pop(name) for name in self.POLICY}
         policy = {k: list(v) if isinstance(v, tuple) else v for k, v in policy.items() if v}
         if self.target_entropy is None:
             del mine["target_entropy"]
-        return {k: v for k, v in mine.items() if k not in self.RUN} | {"policy_kwargs": policy}
+        return mine | {"policy_kwargs": policy}
 
 
 @dataclass(frozen=True)
@@ -308,7 +342,7 @@ def presets() -> dict[str, dict[str, dict[str, Any]]]:
         return tomllib.load(stream)
 
 
-def preset(algorithm: str, task_id: str) -> dict[str, Any]:
-    """What presets.toml says of an algorithm and an id; empty where it says nothing."""
+def preset(algorithm: str, task_id: str | None) -> dict[str, Any]:
+    """What presets.toml says of an algorithm and an id, or dataset; empty where nothing."""
     found = presets().get(algorithm, {}).get(task_id, {})
     return {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}

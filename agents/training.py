@@ -24,7 +24,7 @@ from agents.goals.training import make_goal_training
 from agents.interruption import Interruption
 from agents.options import Resume
 from agents.runs import Run
-from agents.train_options import Train
+from agents.train_options import Train, TrainRun
 from simenv.errors import CheckpointError, ConfigurationError, RunError
 
 EVALUATION_SEED = 1_000_000
@@ -34,18 +34,20 @@ TASK = ("id", "size", "cost")
 """Options that say which environment it is."""
 
 
-def train(algorithm: str, options: Train) -> Run:
+def train(algorithm: str, options: TrainRun) -> Run:
     """Train, writing metrics and checkpoints as it goes; returns the finished run.
 
     Raises:
         UnknownTaskError: no such id; nothing is written.
+        DatasetError: no such dataset, or it cannot be learnt from; nothing is written.
         RunError: the run folder holds a run already.
         KeyboardInterrupt: after an interrupt or SIGTERM, once the step is finished and saved.
     """
+    options = options.resolved()
     agent, feed = build(algorithm, options)
     run = Run.create(algorithm, options, options.seed)
     with run.locked():
-        return _learn(run, agent, options, Trainer(run, agent, options, feed))
+        return _learn(run, agent, options, make_trainer(run, agent, options, feed))
 
 
 def resume(options: Resume) -> Run:
@@ -61,7 +63,7 @@ def resume(options: Resume) -> Run:
     steps = saved.steps if options.steps is None else options.steps
     settings = replace(saved, steps=steps, progress_bar=options.progress_bar)
     agent, feed = build(run.config["command"], settings)
-    trainer = Trainer(run, agent, settings, feed)
+    trainer = make_trainer(run, agent, settings, feed)
     with run.locked():
         if options.checkpoint is None and not run.checkpoints():
             # Stopped before its first checkpoint: its options are all there is to go on from.
@@ -76,9 +78,14 @@ def resume(options: Resume) -> Run:
         return _learn(run, agent, settings, trainer)
 
 
-def build(algorithm: str, options: Train) -> tuple[Any, GoalFeed | None]:
+def build(algorithm: str, options: TrainRun) -> tuple[Any, GoalFeed | None]:
     """The untrained agent that the options describe, and what chooses its goals, if anything."""
-    make, arguments = ALGORITHMS[algorithm].load(), options.agent_arguments()
+    make = ALGORITHMS[algorithm].load()
+    if not isinstance(options, Train):
+        from agents.offline.training import build_offline
+
+        return build_offline(make, options), None
+    arguments = options.agent_arguments()
     env = make_environment(options, options.num_envs)
     goals = getattr(options, "goals", "task")
     if isinstance(env.observation_space, spaces.Dict):
@@ -88,7 +95,16 @@ def build(algorithm: str, options: Train) -> tuple[Any, GoalFeed | None]:
     return make("MlpPolicy", env, **arguments), None
 
 
-def make_environment(options: Train, num_envs: int) -> VecEnv:
+def make_trainer(run: Run, agent: Any, options: TrainRun, feed: GoalFeed | None) -> Trainer:
+    """What evaluates and saves while the agent learns."""
+    if isinstance(options, Train):
+        return Trainer(run, agent, options, feed)
+    from agents.offline.training import OfflineTrainer
+
+    return OfflineTrainer(run, agent, options)
+
+
+def make_environment(options: Any, num_envs: int) -> VecEnv:
     """Environments of a run."""
     return make_vec(
         options.id, num_envs, cost=options.cost, size=options.size, device=options.device
@@ -107,7 +123,7 @@ def load_agent(run: Run, device: str | None = None) -> Any:
     return algorithm.load().load(folder, device=device or run.config["device"])
 
 
-def restore_options(run: Run) -> Train:
+def restore_options(run: Run) -> TrainRun:
     """The options that a run was started with."""
     kind, config = _algorithm(run).options, run.config
     known = {f.name for f in fields(kind)}
@@ -146,7 +162,7 @@ def _algorithm(run: Run) -> Any:
     return ALGORITHMS[command]
 
 
-def _learn(run: Run, agent: Any, options: Train, trainer: Trainer) -> Run:
+def _learn(run: Run, agent: Any, options: TrainRun, trainer: Trainer) -> Run:
     agent.tensorboard_log = str(run.path / "tensorboard")
     with one_thread(), Interruption() as trainer.interruption:
         agent.learn(
@@ -154,8 +170,7 @@ def _learn(run: Run, agent: Any, options: Train, trainer: Trainer) -> Run:
             callback=trainer if trainer.feed is None else [trainer.feed, trainer],
             progress_bar=options.progress_bar,
             tb_log_name=run.config["command"],
-            # A restored agent has an observation to go on from, even at step 0.
-            reset_num_timesteps=agent._last_obs is None,
+            **trainer.learning_arguments(),
         )
     return run
 
@@ -174,11 +189,13 @@ def one_thread() -> Iterator[None]:
 class Trainer(BaseCallback):
     """Evaluates and saves between two vector steps, when everything hangs together."""
 
-    def __init__(self, run: Run, agent: Any, options: Train, feed: GoalFeed | None = None) -> None:
+    def __init__(
+        self, run: Run, agent: Any, options: TrainRun, feed: GoalFeed | None = None
+    ) -> None:
         super().__init__()
         self.run, self.agent, self.options, self.feed = run, agent, options, feed
         self.interruption = Interruption()
-        self._environment = make_environment(options, options.eval_episodes)
+        self._environment = self._evaluation_environment()
         self._next = {"evaluation": 0, "save": 0}
         self._seconds, self._began = 0.0, time.perf_counter()
 
@@ -208,13 +225,22 @@ class Trainer(BaseCallback):
 
     def evaluate(self) -> None:
         """Score the present policy, deterministic where it can be, and log the row."""
-        score = play_episodes(self._environment, self._act, EVALUATION_SEED)
-        row = score.row(getattr(self.options, "cost_limit", None))
+        row = {} if self._environment is None else self._score()
         for key, value in row.items():
             self.logger.record(f"eval/{key}", value)
         self.run.write_metrics(
             [{"step": self.num_timesteps, "seconds": self.seconds} | self._progress() | row]
         )
+
+    def _score(self) -> dict[str, float]:
+        score = play_episodes(self._environment, self._act, EVALUATION_SEED)
+        limit = getattr(self.options, "cost_limit", None)
+        return score.row(limit, getattr(self.options, "reference", None))
+
+    def learning_arguments(self) -> dict[str, Any]:
+        """What the agent's `learn` is given beside the usual."""
+        # A restored agent has an observation to go on from, even at step 0.
+        return {"reset_num_timesteps": self.agent._last_obs is None}
 
     def save(self) -> None:
         """Write a checkpoint and remove the oldest beyond two."""
@@ -248,6 +274,9 @@ class Trainer(BaseCallback):
         self._next, self._seconds = dict(state["next"]), state["seconds"]
         if self.feed is not None:
             self.feed.set_state(state["goals"])
+
+    def _evaluation_environment(self) -> VecEnv | None:
+        return make_environment(self.options, self.options.eval_episodes)
 
     def _act(self, observations: Any) -> np.ndarray:
         actions, _ = self.agent.predict(observations, deterministic=True)

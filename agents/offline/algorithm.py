@@ -12,7 +12,7 @@ import torch
 from gymnasium.spaces import Box
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.utils import configure_logger, set_random_seed
+from stable_baselines3.common.utils import configure_logger, get_device, set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -25,6 +25,7 @@ from agents.offline.networks import Standardiser
 from agents.persistence import Persistent
 from agents.randomness import random_state, set_random_state
 from agents.spaces import space_from
+from agents.train_options import check_range
 from simenv.errors import CheckpointError, ConfigurationError, ShapeError, require_count
 
 EVALUATION_SEED = 1_000_000
@@ -105,8 +106,8 @@ class OfflineAlgorithm(Persistent):
         self.batch_size, self.learning_rate, self.gamma = batch_size, learning_rate, gamma
         self.tau, self.net_arch = tau, tuple(net_arch)
         self.reward_scale, self.reward_shift = reward_scale, reward_shift
-        self.device, self.tensorboard_log = torch.device(device), tensorboard_log
-        self.env = None if env is None else as_vec_env(env, device=str(device))
+        self.device, self.tensorboard_log = get_device(device), tensorboard_log
+        self.env = None if env is None else as_vec_env(env, device=str(self.device))
         self.dataset = self._transitions(dataset, skip_bad_episodes)
         self.observation_space = self.dataset.observation_space
         self.action_space = self.dataset.action_space
@@ -411,19 +412,3 @@ class OfflineAlgorithm(Persistent):
             mine = (dataset.observation_space, dataset.action_space)
             require_fit(dataset.source.name, mine, env_spaces)
         return dataset
-
-
-def check_range(
-    name: str,
-    value: float,
-    *,
-    above: float = -np.inf,
-    at_least: float = -np.inf,
-    at_most: float = np.inf,
-    below: float = np.inf,
-) -> None:
-    """Raise `ConfigurationError` for a number outside its bounds, or not finite."""
-    if not (np.isfinite(value) and above < value < below and at_least <= value <= at_most):
-        bounds = {"above": above, "at least": at_least, "at most": at_most, "below": below}
-        words = " and ".join(f"{word} {b:g}" for word, b in bounds.items() if np.isfinite(b))
-        raise ConfigurationError(f"{name} = {value} must be finite{words and f' and {words}'}")

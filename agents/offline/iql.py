@@ -10,9 +10,10 @@ import torch
 from stable_baselines3.common.utils import polyak_update
 from torch import Tensor
 
-from agents.offline.algorithm import OfflineAlgorithm, check_range
+from agents.offline.algorithm import OfflineAlgorithm
 from agents.offline.data import Batch
 from agents.offline.networks import Critics, GaussianActor
+from agents.train_options import check_range
 
 MAX_WEIGHT = 100.0
 """Largest weight of a transition in the actor's loss."""

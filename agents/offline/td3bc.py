@@ -10,9 +10,10 @@ from stable_baselines3.common.utils import polyak_update
 from torch import Tensor
 from torch.nn import functional as F
 
-from agents.offline.algorithm import OfflineAlgorithm, check_range
+from agents.offline.algorithm import OfflineAlgorithm
 from agents.offline.data import Batch
 from agents.offline.networks import Critics, DeterministicActor
+from agents.train_options import check_range
 from simenv.errors import require_count
 
 

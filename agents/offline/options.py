@@ -1,0 +1,119 @@
+"""Options of `simenv train` for agents that learn from a dataset. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
+
+from agents.options import check_bounds
+from agents.train_options import TrainRun, check_real, check_widths
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOffline(TrainRun):
+    """What every algorithm has that learns from a dataset."""
+
+    RUN: ClassVar[tuple[str, ...]] = (*TrainRun.RUN, "dataset", "reference")
+
+    dataset: str
+    """Name of a Minari dataset on this machine."""
+    id: str | None = None
+    """Environment to evaluate in; default that of the dataset."""
+    steps: int = 100_000
+    """Updates."""
+    learning_rate: float = 3e-4
+    """Adam's step size."""
+    gamma: float = 0.99
+    """Discount."""
+    tau: float = 0.005
+    """Share of the networks that goes into their targets at each update."""
+    net_arch: tuple[int, ...] = field(default=(256, 256))
+    """Hidden layers of every network."""
+    normalize: bool | None = None
+    """Standardise observations by the dataset's mean and deviation; default as in the paper."""
+    reward_scale: float = 1.0
+    """Rewards are learnt from as scale times reward plus shift."""
+    reward_shift: float = 0.0
+    """See there."""
+    skip_bad_episodes: bool = False
+    """Leave out damaged episodes with a warning."""
+    eval_every: int = 5_000
+    """Updates between evaluations."""
+    eval_episodes: int = 10
+    """Episodes per evaluation, on seeds of their own."""
+    save_every: int = 10_000
+    """Updates between checkpoints; the last two are kept."""
+    seed: int = 0
+    """Seed of the networks, the batches and the noise."""
+    size: str | None = None
+    """Size of a simenv task: small or full; default that of the dataset."""
+    reference: tuple[float, float] | None = None
+    """Returns that count as 0 and 100 in the normalised score; default those of the dataset."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_real(self, "learning_rate", above=0.0)
+        check_real(self, "gamma", at_least=0.0, at_most=1.0)
+        check_real(self, "tau", above=0.0, at_most=1.0)
+        check_real(self, "reward_scale")
+        check_real(self, "reward_shift")
+        check_widths(self)
+
+    def resolved(self) -> Self:
+        """With environment and reference as the dataset names them, where none are given.
+
+        Raises:
+            DatasetError: there is no such dataset, or its metadata are damaged.
+        """
+        from agents.offline.reading import open_dataset, source_of
+
+        source = source_of(open_dataset(self.dataset))
+        known = source.env_options or {}
+        return replace(
+            self,
+            id=self.id or source.env_id,
+            size=self.size or str(known.get("size", "small")),
+            reference=self.reference or source.reference,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainBC(TrainOffline):
+    """Clone the behaviour of a dataset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTD3BC(TrainOffline):
+    """Train TD3 held to the actions of a dataset."""
+
+    alpha: float = 2.5
+    """Weight of the values against the distance from the data's actions."""
+    policy_noise: float = 0.2
+    """Deviation of the noise on target actions."""
+    noise_clip: float = 0.5
+    """Bound of that noise."""
+    policy_delay: int = 2
+    """Critic updates per update of the actor and the targets."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bounds(self, policy_delay=1)
+        for name in ("alpha", "policy_noise", "noise_clip"):
+            check_real(self, name, at_least=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainIQL(TrainOffline):
+    """Train implicit Q-learning on a dataset."""
+
+    expectile: float = 0.7
+    """Expectile of the value's regression, above 0 and below 1."""
+    beta: float = 3.0
+    """Inverse temperature of the weights of the actor's regression."""
+    cosine: bool = True
+    """Let the actor's step size fall along a cosine to 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_real(self, "expectile", above=0.0, below=1.0)
+        check_real(self, "beta", at_least=0.0)
