@@ -344,5 +344,5 @@ def presets() -> dict[str, dict[str, dict[str, Any]]]:
 
 def preset(algorithm: str, task_id: str | None) -> dict[str, Any]:
     """What presets.toml says of an algorithm and an id, or dataset; empty where nothing."""
-    found = presets().get(algorithm, {}).get(task_id, {})
+    found = presets().get(algorithm, {}).get(task_id or "", {})
     return {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}

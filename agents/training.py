@@ -22,6 +22,7 @@ from agents.evaluation import play_episodes
 from agents.goals.feed import GoalFeed
 from agents.goals.training import make_goal_training
 from agents.interruption import Interruption
+from agents.offline.options import TrainOffline
 from agents.options import Resume
 from agents.runs import Run
 from agents.train_options import Train, TrainRun
@@ -81,10 +82,11 @@ def resume(options: Resume) -> Run:
 def build(algorithm: str, options: TrainRun) -> tuple[Any, GoalFeed | None]:
     """The untrained agent that the options describe, and what chooses its goals, if anything."""
     make = ALGORITHMS[algorithm].load()
-    if not isinstance(options, Train):
+    if isinstance(options, TrainOffline):
         from agents.offline.training import build_offline
 
         return build_offline(make, options), None
+    assert isinstance(options, Train)
     arguments = options.agent_arguments()
     env = make_environment(options, options.num_envs)
     goals = getattr(options, "goals", "task")
@@ -97,7 +99,7 @@ def build(algorithm: str, options: TrainRun) -> tuple[Any, GoalFeed | None]:
 
 def make_trainer(run: Run, agent: Any, options: TrainRun, feed: GoalFeed | None) -> Trainer:
     """What evaluates and saves while the agent learns."""
-    if isinstance(options, Train):
+    if not isinstance(options, TrainOffline):
         return Trainer(run, agent, options, feed)
     from agents.offline.training import OfflineTrainer
 
@@ -225,15 +227,15 @@ class Trainer(BaseCallback):
 
     def evaluate(self) -> None:
         """Score the present policy, deterministic where it can be, and log the row."""
-        row = {} if self._environment is None else self._score()
+        row = {} if self._environment is None else self._score(self._environment)
         for key, value in row.items():
             self.logger.record(f"eval/{key}", value)
         self.run.write_metrics(
             [{"step": self.num_timesteps, "seconds": self.seconds} | self._progress() | row]
         )
 
-    def _score(self) -> dict[str, float]:
-        score = play_episodes(self._environment, self._act, EVALUATION_SEED)
+    def _score(self, environment: VecEnv) -> dict[str, float]:
+        score = play_episodes(environment, self._act, EVALUATION_SEED)
         limit = getattr(self.options, "cost_limit", None)
         return score.row(limit, getattr(self.options, "reference", None))
 

@@ -112,6 +112,6 @@ def test_presets_are_within_bounds():
         "saclag": TrainSACLag,
         "sacpid": TrainSACPID,
     }
-    for algorithm, ids in presets().items():
-        for task_id, options in ids.items():
+    for algorithm in kinds:
+        for task_id, options in presets()[algorithm].items():
             assert kinds[algorithm](task_id, **options).id == task_id
