@@ -12,7 +12,7 @@ import torch
 from gymnasium.spaces import Box
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.utils import configure_logger, get_device, set_random_seed
+from stable_baselines3.common.utils import configure_logger, set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -27,6 +27,7 @@ from agents.randomness import random_state, set_random_state
 from agents.spaces import space_from
 from agents.train_options import check_range
 from simenv.errors import CheckpointError, ConfigurationError, ShapeError, require_count
+from simenv.mpm.device import resolve_device
 
 EVALUATION_SEED = 1_000_000
 """First seed of the episodes of `evaluate`."""
@@ -53,7 +54,7 @@ class OfflineAlgorithm(Persistent):
         reward_shift: see there.
         skip_bad_episodes: leave out damaged episodes of the dataset with a warning.
         seed: of networks, batches and noise; None: another one each time.
-        device: where dataset and networks live.
+        device: where dataset and networks live: cpu, cuda:0 or auto.
         tensorboard_log: folder for TensorBoard; None: none.
 
     Attributes:
@@ -66,6 +67,7 @@ class OfflineAlgorithm(Persistent):
     Raises:
         DatasetError: a dataset that is missing, damaged or of another environment.
         ConfigurationError: an option outside its bounds.
+        DeviceError: no such device on this machine.
     """
 
     unsaved: ClassVar[tuple[str, ...]] = (
@@ -106,7 +108,7 @@ class OfflineAlgorithm(Persistent):
         self.batch_size, self.learning_rate, self.gamma = batch_size, learning_rate, gamma
         self.tau, self.net_arch = tau, tuple(net_arch)
         self.reward_scale, self.reward_shift = reward_scale, reward_shift
-        self.device, self.tensorboard_log = get_device(device), tensorboard_log
+        self.device, self.tensorboard_log = torch.device(resolve_device(device)), tensorboard_log
         self.env = None if env is None else as_vec_env(env, device=str(self.device))
         self.dataset = self._transitions(dataset, skip_bad_episodes)
         self.observation_space = self.dataset.observation_space

@@ -18,6 +18,7 @@ from simenv.errors import (
     CheckpointError,
     ConfigurationError,
     DatasetError,
+    DeviceError,
     ShapeError,
     TrainingError,
 )
@@ -124,6 +125,13 @@ def test_a_step_that_is_not_finite_is_skipped(data):
     model.sample = lambda: batch._replace(actions=batch.actions * torch.nan)
     with pytest.raises(TrainingError, match=f"in {PATIENCE} updates in a row"):
         model.learn(100)
+
+
+def test_devices(data):
+    """Auto takes what there is; any other device must exist."""
+    assert BC(data, **TINY).device == torch.device("cpu")
+    with pytest.raises(DeviceError, match="'cuda:99' does not exist here"):
+        BC(data, **TINY, device="cuda:99")
 
 
 @pytest.mark.parametrize(
