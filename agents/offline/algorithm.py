@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import configure_logger, set_random_seed
@@ -20,20 +17,18 @@ from torch.optim import Optimizer
 from agents.environments import as_vec_env
 from agents.guard import StepGuard
 from agents.offline.callbacks import as_callback
-from agents.offline.data import Batch, Transitions, from_unit, require_boxes, require_fit
+from agents.offline.data import Batch, Transitions, from_unit, require_fit
 from agents.offline.networks import Standardiser
-from agents.persistence import Persistent
-from agents.randomness import random_state, set_random_state
-from agents.spaces import space_from
+from agents.offline.persistence import PersistentOffline
 from agents.train_options import check_range
-from simenv.errors import CheckpointError, ConfigurationError, ShapeError, require_count
+from simenv.errors import ConfigurationError, ShapeError, require_count
 from simenv.mpm.device import resolve_device
 
 EVALUATION_SEED = 1_000_000
 """First seed of the episodes of `evaluate`."""
 
 
-class OfflineAlgorithm(Persistent):
+class OfflineAlgorithm(PersistentOffline):
     """Base of the agents that learn from a dataset.
 
     An algorithm overrides `setup`, which makes its networks and optimisers, `update`, which learns
@@ -70,13 +65,6 @@ class OfflineAlgorithm(Persistent):
         DeviceError: no such device on this machine.
     """
 
-    unsaved: ClassVar[tuple[str, ...]] = (
-        "dataset",
-        "env",
-        "device",
-        "tensorboard_log",
-        "skip_bad_episodes",
-    )
     normalize_by_default: ClassVar[bool] = False
 
     def __init__(
@@ -307,95 +295,6 @@ class OfflineAlgorithm(Persistent):
         """The environment to evaluate in."""
         return self.env
 
-    # ------------------------------------------------------------------ persistence
-
-    @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        env: Any = None,
-        device: str = "cpu",
-        *,
-        dataset: Any = None,
-        **arguments: Any,
-    ) -> Any:
-        """The agent that `save` wrote.
-
-        Args:
-            path: the folder.
-            env: to evaluate in, or None.
-            device: where its networks go.
-            dataset: to go on learning from; None: the agent can only predict.
-            arguments: of the class, in place of those that it was made with.
-
-        Raises:
-            CheckpointError: no such folder, a damaged one, another class of agent, or a dataset or
-                environment with other spaces.
-        """
-        return super().load(path, env, device, dataset=dataset, **arguments)
-
-    @classmethod
-    def _remade(
-        cls, about: Mapping[str, Any], env: Any, device: str, arguments: dict[str, Any]
-    ) -> Any:
-        dataset = arguments.pop("dataset", None)
-        if dataset is None:
-            spaces = (space_from(about["observation"]), space_from(about["action"]))
-            require_boxes("of the agent", *spaces)
-            dataset = Transitions(0, *cast(tuple[Box, Box], spaces), device=device)
-        return cls(dataset, env, device=device, **arguments)
-
-    def get_state(self) -> dict[str, Any]:
-        """The state by parts, as `checkpoints.write` takes it."""
-        return {
-            **self._own_state(),
-            "loop": {
-                "updates": self.num_timesteps,
-                "losses": self.losses,
-                "sums": self._sums,
-            },
-            "dataset": self._dataset_state,
-            "random": {**random_state(self.device), "batches": self._generator.get_state()},
-        }
-
-    def set_state(self, state: Mapping[str, Any], path: Any = "state") -> None:
-        """Go on from what `get_state` gave; random generators come last."""
-        theirs, mine = state["dataset"], self._dataset_state
-        if theirs["sha256"] != mine["sha256"]:
-            raise CheckpointError(
-                f"checkpoint {path} belongs to another dataset: {theirs['name']} of "
-                f"{theirs['size']} transitions, here it is {mine['name']} of {mine['size']}, or "
-                "their contents differ"
-            )
-        self._set_parameters(state["parameters"], path)
-        self.set_extra_state(state["extra"])
-        loop = state["loop"]
-        self.num_timesteps, self.losses = loop["updates"], dict(loop["losses"])
-        self._sums = {name: value.to(self.device) for name, value in loop["sums"].items()}
-        self._generator.set_state(state["random"]["batches"])
-        set_random_state(state["random"], self.device)
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """Counts of skipped steps, and the reference scores of the dataset."""
-        return {"guard": self.guard.get_state(), "reference": self.reference}
-
-    def set_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `get_extra_state` gave."""
-        self.guard.set_state(state["guard"])
-        self.reference = state["reference"]
-
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        """Names of attributes with a state dict (modules, optimisers), and of tensors."""
-        kinds = (nn.Module, Optimizer)
-        found = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        modules = [name for name, value in found.items() if isinstance(value, kinds)]
-        return modules, [name for name, value in found.items() if torch.is_tensor(value)]
-
-    @cached_property
-    def _dataset_state(self) -> dict[str, Any]:
-        data = self.dataset
-        return {"name": data.source.name, "size": len(data), "sha256": data.digest()}
-
     def _transitions(self, dataset: Any, skip_bad_episodes: bool) -> Transitions:
         """The dataset on the device, after a look at whether it fits the environment."""
         env_spaces = None
@@ -409,6 +308,11 @@ class OfflineAlgorithm(Persistent):
                 device=self.device,
                 env_spaces=env_spaces,
                 skip_bad_episodes=skip_bad_episodes,
+            )
+        if dataset.device != self.device:
+            raise ConfigurationError(
+                f"the transitions lie on {dataset.device}, the agent on {self.device}; make them "
+                f"with device={str(self.device)!r}"
             )
         if env_spaces is not None:
             mine = (dataset.observation_space, dataset.action_space)

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from simenv.errors import DatasetError, expect_shape
+from simenv.mpm.device import resolve_device
 
 
 class Batch(NamedTuple):
@@ -76,6 +77,10 @@ class Transitions:
         observation_space: as given.
         action_space: as given.
         source: as given.
+
+    Raises:
+        DatasetError: other spaces.
+        DeviceError: no such device on this machine.
     """
 
     TENSORS = (
@@ -103,7 +108,8 @@ class Transitions:
         source: Source | None = None,
     ) -> None:
         self.observation_space, self.action_space = observation_space, action_space
-        self.source, self.device = source or Source(), torch.device(device)
+        self.source, self.device = source or Source(), torch.device(resolve_device(device))
+        require_boxes(self.source.name, observation_space, action_space)
         seen, acted = int(np.prod(observation_space.shape)), int(np.prod(action_space.shape))
 
         def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -147,7 +153,7 @@ class Transitions:
             source: where they come from.
 
         Raises:
-            DatasetError: no transitions, or numbers that are not finite.
+            DatasetError: no transitions, numbers that are not finite, or other spaces.
             ShapeError: arrays of different lengths.
         """
         seen, acted = np.asarray(observations), np.asarray(actions)
@@ -164,6 +170,8 @@ class Transitions:
         )
         ended = np.asarray(terminated, dtype=bool)
         cut = np.zeros(size, bool) if truncated is None else np.asarray(truncated, dtype=bool)
+        # Before scaling, which would clip infinity to a bound.
+        self._require_finite("actions", acted)
         given = {
             "observations": seen,
             "actions": to_unit(acted, action_space),
@@ -185,12 +193,16 @@ class Transitions:
     def _fill(self, name: str, values: np.ndarray) -> None:
         tensor = getattr(self, name)
         expect_shape(name, values.shape[:1], tensor.shape[:1])
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            bad = int(np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))[0])
-            raise DatasetError(
-                f"dataset {self.source.name}, {name}: row {bad} is not finite; leave it out"
-            )
+        self._require_finite(name, values)
         tensor.copy_(torch.as_tensor(values).reshape(tensor.shape))
+
+    def _require_finite(self, name: str, values: np.ndarray) -> None:
+        if values.dtype.kind != "f" or np.isfinite(values).all():
+            return
+        bad = int(np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))[0])
+        raise DatasetError(
+            f"dataset {self.source.name}, {name}: row {bad} is not finite; leave it out"
+        )
 
     def __len__(self) -> int:
         return len(self.rewards)

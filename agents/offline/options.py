@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from agents.options import check_bounds
 from agents.train_options import TrainRun, check_real, check_widths
+from simenv.errors import ConfigurationError, UnknownTaskError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,12 @@ class TrainOffline(TrainRun):
         check_real(self, "reward_scale")
         check_real(self, "reward_shift")
         check_widths(self)
+        if self.reference is not None:
+            low, high = self.reference
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ConfigurationError(
+                    f"reference = {self.reference} must be two finite returns, the lower one first"
+                )
 
     def resolved(self) -> Self:
         """With environment and reference as the dataset names them, where none are given.
@@ -71,10 +80,29 @@ class TrainOffline(TrainRun):
         known = source.env_options or {}
         return replace(
             self,
-            id=self.id or source.env_id,
+            id=self.id or _registered(source.env_id, self.dataset),
             size=self.size or str(known.get("size", "small")),
             reference=self.reference or source.reference,
         )
+
+
+def _registered(task_id: str | None, dataset: str) -> str | None:
+    """An id if it is known here; otherwise a warning, since learning does without it."""
+    from agents.runs import require_id
+
+    if task_id is None:
+        return None
+    try:
+        require_id(task_id)
+    except UnknownTaskError:
+        warnings.warn(
+            f"{task_id}, the environment of dataset {dataset}, is not registered here, so nothing "
+            "will be evaluated; install it, or name another one with --id",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return None
+    return task_id
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,13 +80,20 @@ def source_of(dataset: Any) -> Source:
     try:
         metadata = dataset.storage.metadata
         spec = json.loads(metadata.get("eval_env_spec") or metadata.get("env_spec") or "null") or {}
-        bounds = [metadata.get(name) for name in ("ref_min_score", "ref_max_score")]
-        reference = None if None in bounds else (float(bounds[0]), float(bounds[1]))
-        return Source(dataset.id, spec.get("id"), dict(spec.get("kwargs") or {}), reference)
+        options = dict(spec.get("kwargs") or {})
+        return Source(dataset.id, spec.get("id"), options, _reference(metadata))
     except UNREADABLE as error:
         raise DatasetError(
             f"dataset {dataset.id}: its metadata cannot be read: {error!r}"
         ) from error
+
+
+def _reference(metadata: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Returns of scores 0 and 100, where they make a scale."""
+    low, high = (metadata.get(name) for name in ("ref_min_score", "ref_max_score"))
+    if low is None or high is None or not float(low) < float(high):
+        return None
+    return float(low), float(high)
 
 
 def read(

@@ -128,10 +128,13 @@ def test_a_step_that_is_not_finite_is_skipped(data):
 
 
 def test_devices(data):
-    """Auto takes what there is; any other device must exist."""
-    assert BC(data, **TINY).device == torch.device("cpu")
+    """A device must exist, and be that of the transitions."""
     with pytest.raises(DeviceError, match="'cuda:99' does not exist here"):
         BC(data, **TINY, device="cuda:99")
+    elsewhere = bandit(10)
+    elsewhere.device = torch.device("meta")
+    with pytest.raises(ConfigurationError, match="the transitions lie on meta, the agent on cpu"):
+        BC(elsewhere, **TINY)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +227,7 @@ def test_what_is_saved_acts_the_same(agent, tmp_path):
     )
     model = agent(data, **TINY, normalize=True).learn(20)
     model.save(tmp_path / "model")
-    loaded = agent.load(tmp_path / "model")
+    loaded = agent.load(tmp_path / "model", device="auto")
     grid = np.linspace(8, 10, 11)[:, None]
     assert np.array_equal(loaded.predict(grid)[0], model.predict(grid)[0])
     assert loaded.reference == (1.0, 2.0)

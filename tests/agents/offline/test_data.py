@@ -81,6 +81,7 @@ def test_the_digest_tells_contents_apart():
     ("changes", "error", "words"),
     [
         ({"rewards": np.full(6, np.nan)}, DatasetError, "rewards: row 0 is not finite"),
+        ({"actions": np.full((6, 1), np.inf)}, DatasetError, "actions: row 0 is not finite"),
         ({"costs": np.arange(5.0)}, ShapeError, "costs has shape"),
         ({"next_observations": np.full((6, 2), np.inf)}, DatasetError, "next_observations"),
     ],
@@ -111,6 +112,12 @@ def test_spaces_that_cannot_be_learnt_from(seen, acts, words):
     """Dictionaries, discrete spaces and actions without bounds."""
     with pytest.raises(DatasetError, match=words):
         require_boxes("x-v0", seen, acts)
+
+
+def test_arrays_need_bounded_actions():
+    """Without bounds there is no scale."""
+    with pytest.raises(DatasetError, match="a bounded Box is needed"):
+        arrays(action_space=spaces.Box(-np.inf, np.inf, (1,)))
 
 
 def test_foreign_environments():

@@ -76,6 +76,8 @@ def test_a_source_knows_environment_and_reference():
     write("bare-v0", [episode(0)])
     bare = source_of(open_dataset("bare-v0"))
     assert (bare.env_id, bare.reference) == (None, None)
+    pendulum("pendulum/flat-v0", 1, ref_min_score=5.0, ref_max_score=5.0)
+    assert source_of(open_dataset("pendulum/flat-v0")).reference is None
 
 
 def test_an_open_or_filtered_dataset():

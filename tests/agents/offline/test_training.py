@@ -7,6 +7,7 @@ import json
 import shutil
 import signal
 
+import gymnasium
 import pytest
 
 from agents import cli
@@ -143,6 +144,16 @@ def test_without_an_environment(tmp_path, capsys):
     assert picture.stat().st_size > 0
 
 
+def test_an_environment_that_is_not_installed_here(tmp_path, monkeypatch):
+    """Learning does without it, with a warning; another one may be named."""
+    with monkeypatch.context() as patch:
+        patch.delitem(gymnasium.registry, "Pendulum-v1")
+        with pytest.warns(RuntimeWarning, match="Pendulum-v1.* is not registered here"):
+            run = train("bc", options("bc", tmp_path / "run"))
+    assert run.config["id"] is None
+    assert "return_mean" not in run.metrics()
+
+
 def test_nothing_is_written_for_what_cannot_be(tmp_path):
     """An unknown dataset, an unknown id, and spaces that do not fit."""
     out = tmp_path / "run"
@@ -213,6 +224,7 @@ def test_a_misspelt_flag_is_answered_with_the_right_one(capsys):
         (["--expectile", "1.0"], "expectile = 1.0 must be finite and above 0.0 and below 1.0"),
         (["--gamma", "2"], "gamma = 2.0"),
         (["--net-arch", "0"], "net_arch"),
+        (["--reference", "3", "3"], "two finite returns, the lower one first"),
         (["--dataset", "none-v0"], "no dataset 'none-v0' on this machine"),
     ],
 )
