@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from agents.algorithms import ALGORITHMS
 from agents.datasets.names import digest, environment_name, work
@@ -34,7 +34,7 @@ def expert_options(options: MakeDataset) -> Train:
     given: dict[str, Any] = {**preset(options.algorithm, options.id), "seed": options.expert_seed}
     if options.expert_steps is not None:
         given["steps"] = options.expert_steps
-    kind = ALGORITHMS[options.algorithm].options
+    kind = cast(type[Train], ALGORITHMS[options.algorithm].options)
     settings = kind(options.id, **given | {"size": options.size, "device": options.device})
     name = environment_name(options.id, options.size).replace("/", "-")
     told = {k: v for k, v in asdict(settings).items() if k != "progress_bar"}
@@ -56,7 +56,7 @@ def half_way(expert: Run, random_return: float, *, progress_bar: bool) -> Run:
     Raises:
         DatasetError: the expert ended no better than random actions.
     """
-    settings, step = restore_options(expert), half_way_step(expert, random_return)
+    settings, step = cast(Train, restore_options(expert)), half_way_step(expert, random_return)
     folder = f"{expert.path.name}-{identity(expert)}-step-{step}"
     shorter = replace(settings, steps=step, out=work("runs", folder), progress_bar=progress_bar)
     return _trained(expert.config["command"], shorter)
