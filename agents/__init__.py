@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from agents.flac import FLAC
     from agents.offline.bc import BC
     from agents.offline.iql import IQL
+    from agents.offline.odice import ODICE
     from agents.offline.td3bc import TD3BC
     from agents.saclag import SACLag
     from agents.sacpid import SACPID
 
-__all__ = ["BC", "CAL", "FLAC", "IQL", "SAC", "SACPID", "TD3BC", "ActorCritic", "SACLag"]
+__all__ = ["BC", "CAL", "FLAC", "IQL", "ODICE", "SAC", "SACPID", "TD3BC", "ActorCritic", "SACLag"]
 
 _MODULES = {
     "BC": "agents.offline.bc",
@@ -30,6 +31,7 @@ _MODULES = {
     "CAL": "agents.cal",
     "FLAC": "agents.flac",
     "IQL": "agents.offline.iql",
+    "ODICE": "agents.offline.odice",
     "SAC": "stable_baselines3",
     "SACLag": "agents.saclag",
     "SACPID": "agents.sacpid",

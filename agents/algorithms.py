@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from agents.offline.options import TrainBC, TrainIQL, TrainTD3BC
+from agents.offline.options import TrainBC, TrainIQL, TrainODICE, TrainTD3BC
 from agents.train_options import (
     TrainCAL,
     TrainFLAC,
@@ -48,4 +48,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         "agents.offline.td3bc:TD3BC", TrainTD3BC, "from a dataset: TD3 held to its actions"
     ),
     "iql": Algorithm("agents.offline.iql:IQL", TrainIQL, "from a dataset: implicit Q-learning"),
+    "odice": Algorithm(
+        "agents.offline.odice:ODICE", TrainODICE, "from a dataset: values by orthogonal gradients"
+    ),
 }

@@ -109,11 +109,12 @@ class TrainRun:
         return {k: v for k, v in mine.items() if k not in self.RUN}
 
 
-def check_widths(options: Any) -> None:
-    """Raise ConfigurationError unless net_arch names hidden layers."""
-    if not options.net_arch or min(options.net_arch) < 1:
+def check_widths(options: Any, name: str = "net_arch") -> None:
+    """Raise ConfigurationError unless an option names hidden layers."""
+    widths = getattr(options, name)
+    if not widths or min(widths) < 1:
         raise ConfigurationError(
-            f"net_arch = {options.net_arch} must name widths of at least 1, such as 128 128"
+            f"{name} = {widths} must name widths of at least 1, such as 128 128"
         )
 
 

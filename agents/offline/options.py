@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from agents.options import check_bounds
 from agents.train_options import TrainRun, check_real, check_widths
@@ -145,3 +145,36 @@ class TrainIQL(TrainOffline):
         super().__post_init__()
         check_real(self, "expectile", above=0.0, below=1.0)
         check_real(self, "beta", at_least=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainODICE(TrainOffline):
+    """Train a value by orthogonal gradients, and the actor that its residuals weigh."""
+
+    learning_rate: float = 2e-4
+    """Adam's step size."""
+    dice_lambda: float = 0.6
+    """Weight of the residuals against the values, above 0 and below 1; see positive_share."""
+    eta: float = 1.0
+    """Weight of the backward gradient."""
+    gradient: Literal["orthogonal", "true", "semi"] = "orthogonal"
+    """Project the backward gradient, take it as it is, or leave it out."""
+    actor_arch: tuple[int, ...] = field(default=(1024, 1024))
+    """Hidden layers of the actor; those of the values are net_arch."""
+    layer_norm: bool = True
+    """LayerNorm in the values."""
+    tanh_mean: bool = False
+    """Let the actor's mean pass through tanh."""
+    weight_decay: float = 1e-4
+    """Weight decay of the actor."""
+    imitate: int | None = None
+    """Number of the one episode to learn from, without its rewards; default all, with them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_real(self, "dice_lambda", above=0.0, below=1.0)
+        check_real(self, "eta", at_least=0.0)
+        check_real(self, "weight_decay", at_least=0.0)
+        check_widths(self, "actor_arch")
+        if self.imitate is not None:
+            check_bounds(self, imitate=0)
