@@ -17,18 +17,32 @@ if TYPE_CHECKING:
     from agents.cal import CAL
     from agents.flac import FLAC
     from agents.offline.bc import BC
+    from agents.offline.cdsa import CDSA
     from agents.offline.iql import IQL
     from agents.offline.odice import ODICE
     from agents.offline.td3bc import TD3BC
     from agents.saclag import SACLag
     from agents.sacpid import SACPID
 
-__all__ = ["BC", "CAL", "FLAC", "IQL", "ODICE", "SAC", "SACPID", "TD3BC", "ActorCritic", "SACLag"]
+__all__ = [
+    "BC",
+    "CAL",
+    "CDSA",
+    "FLAC",
+    "IQL",
+    "ODICE",
+    "SAC",
+    "SACPID",
+    "TD3BC",
+    "ActorCritic",
+    "SACLag",
+]
 
 _MODULES = {
     "BC": "agents.offline.bc",
     "ActorCritic": "agents.actor_critic",
     "CAL": "agents.cal",
+    "CDSA": "agents.offline.cdsa",
     "FLAC": "agents.flac",
     "IQL": "agents.offline.iql",
     "ODICE": "agents.offline.odice",

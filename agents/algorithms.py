@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from agents.offline.options import TrainBC, TrainIQL, TrainODICE, TrainTD3BC
+from agents.offline.options import TrainBC, TrainCDSA, TrainIQL, TrainODICE, TrainTD3BC
 from agents.train_options import (
     TrainCAL,
     TrainFLAC,
@@ -50,5 +50,8 @@ ALGORITHMS: dict[str, Algorithm] = {
     "iql": Algorithm("agents.offline.iql:IQL", TrainIQL, "from a dataset: implicit Q-learning"),
     "odice": Algorithm(
         "agents.offline.odice:ODICE", TrainODICE, "from a dataset: values by orthogonal gradients"
+    ),
+    "cdsa": Algorithm(
+        "agents.offline.cdsa:CDSA", TrainCDSA, "from a dataset: another policy's actions adjusted"
     ),
 }

@@ -140,6 +140,9 @@ class OfflineAlgorithm(PersistentOffline):
     def schedule(self, progress: float) -> None:
         """Set step sizes before an update; `progress` of the training, from 0 to 1."""
 
+    def finish(self) -> None:
+        """Do what remains after the last update, before the last evaluation and checkpoint."""
+
     # ------------------------------------------------------------------ learning
 
     def learn(
@@ -180,6 +183,8 @@ class OfflineAlgorithm(PersistentOffline):
                 self._sums = {}
             going = hooks.on_step()
         self._log()
+        if self.num_timesteps >= total_timesteps:
+            self.finish()
         hooks.on_training_end()
         return self
 

@@ -178,3 +178,25 @@ class TrainODICE(TrainOffline):
         check_widths(self, "actor_arch")
         if self.imitate is not None:
             check_bounds(self, imitate=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCDSA(TrainOffline):
+    """Learn to move any policy's actions to where a dataset is denser."""
+
+    policy: str | None = None
+    """Run folder of the policy to adjust and evaluate; default none, and nothing to evaluate."""
+    action_step: float = 0.5
+    """Denoising steps of the action."""
+    state_step: float = 0.5
+    """Denoising steps of the next state."""
+    tune: bool = True
+    """Choose both at the end by the density of held-out data, where there is a policy."""
+    sigma: float = 0.2
+    """Noise at which scores are taken, in deviations of the data."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_real(self, "action_step", at_least=0.0)
+        check_real(self, "state_step", at_least=0.0)
+        check_real(self, "sigma", above=0.0)

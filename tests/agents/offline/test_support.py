@@ -1,0 +1,49 @@
+"""Kernel densities, and the share of points outside of the data."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from agents.offline.support import ROWS, log_density, outside_share, scott
+
+
+def by_hand(point, data, bandwidth: float) -> float:
+    """log of the mean of the Gaussians, in plain arithmetic."""
+    dim = len(point)
+    scale = (bandwidth * math.sqrt(2 * math.pi)) ** dim
+    squares = [sum((a - b) ** 2 for a, b in zip(point, x, strict=True)) for x in data]
+    kernels = [math.exp(-square / (2 * bandwidth**2)) / scale for square in squares]
+    return math.log(sum(kernels) / len(kernels))
+
+
+@pytest.mark.parametrize("leave_out", [False, True])
+def test_log_density(leave_out):
+    """As by hand, at the last point of a second block of rows as well."""
+    torch.manual_seed(0)
+    data = torch.randn(ROWS + 7, 2, dtype=torch.float64)
+    found = log_density(data, data, 0.3, leave_out=leave_out)
+    rows = data.tolist()
+    for i in (0, ROWS - 1, ROWS, ROWS + 6):
+        others = rows[:i] + rows[i + 1 :] if leave_out else rows
+        # cdist takes distances from products of matrices, and loses some digits by it.
+        assert found[i].item() == pytest.approx(by_hand(rows[i], others, 0.3), abs=1e-9)
+
+
+def test_scotts_bandwidth():
+    """10,000 points of four numbers: 10⁻⁴ᐟ⁸."""
+    assert scott(torch.zeros(10_000, 4)) == pytest.approx(10**-0.5)
+
+
+def test_outside_share():
+    """5 % of the data themselves, all of what is far away, nothing of what is in the middle."""
+    torch.manual_seed(0)
+    data = torch.randn(400, 2)
+    assert outside_share(data, data, leave_out=True) == pytest.approx(0.05, abs=1 / 400)
+    assert outside_share(data, data, leave_out=True, quantile=0.5) == pytest.approx(
+        0.5, abs=1 / 400
+    )
+    assert outside_share(data + 10, data) == 1.0
+    assert outside_share(0.01 * data, data) == 0.0
