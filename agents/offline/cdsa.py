@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.offline.adjusted import Adjusted, Tuning
 from agents.offline.algorithm import OfflineAlgorithm
 from agents.offline.data import Batch, to_unit
 from agents.offline.networks import DeterministicActor, Standardiser, mlp
@@ -26,37 +27,6 @@ MOST = 2_000
 """Largest number of held-out transitions that densities are taken over."""
 STEPS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Step sizes among which `tune` chooses."""
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """What `CDSA.tune` chose, and why.
-
-    Attributes:
-        action_step: chosen η_a.
-        state_step: chosen η_s.
-        density: mean log density over held-out states with the steps chosen.
-        density_policy: the same of the policy's own actions.
-        density_data: the same of the data's actions.
-        outside: share of actions outside of the data's support with the steps chosen.
-        outside_policy: the same of the policy's own actions.
-    """
-
-    action_step: float
-    state_step: float
-    density: float
-    density_policy: float
-    density_data: float
-    outside: float
-    outside_policy: float
-
-    def __str__(self) -> str:
-        return (
-            f"CDSA: action_step {self.action_step:g} and state_step {self.state_step:g} chosen; "
-            f"mean log density {self.density_policy:.3f} → {self.density:.3f} (data "
-            f"{self.density_data:.3f}), outside of the data "
-            f"{self.outside_policy:.1%} → {self.outside:.1%}"
-        )
 
 
 class CDSA(OfflineAlgorithm):
@@ -265,25 +235,17 @@ class CDSA(OfflineAlgorithm):
             steps: candidates, for both.
         """
         batch = self.held_out()
-        held = self.prepare(batch)
-        raw = policy.predict(self._raw(batch.observations), deterministic=True)[0]
-        given = self._unit(raw)
-        along = self.directions(held.observations, given)
-        tried = {}
-        for pair in ((a, s) for a in steps for s in steps):
-            actions = (given + pair[0] * along[0] + pair[1] * along[1]).clamp(-1.0, 1.0)
-            distance = float((actions - given).square().mean())
-            tried[pair] = (distance, self._density(held, actions), actions)
+        held, given = self.prepare(batch), self._asked(policy, batch)
+        by_action, by_state = self.directions(held.observations, given)
+        pairs = [(by, to) for by in steps for to in steps]
+        moved = [(given + by * by_action + to * by_state).clamp(-1.0, 1.0) for by, to in pairs]
+        densities = [self._density(held, actions) for actions in moved]
         wanted = self._density(held, held.actions)
-        enough = [pair for pair, (_, density, _) in tried.items() if density >= wanted]
-        chosen = (
-            min(enough, key=lambda pair: tried[pair][0])
-            if enough
-            else max(tried, key=lambda pair: tried[pair][1])
-        )
-        self.action_step, self.state_step = chosen
-        shares = (self._outside(held, actions) for actions in (tried[chosen][2], given))
-        return Tuning(*chosen, tried[chosen][1], self._density(held, given), wanted, *shares)
+        distances = [float((actions - given).square().mean()) for actions in moved]
+        best = least_enough(distances, densities, wanted)
+        self.action_step, self.state_step = pairs[best]
+        shares = (self._outside(held, actions) for actions in (moved[best], given))
+        return Tuning(*pairs[best], densities[best], self._density(held, given), wanted, *shares)
 
     def held_out(self) -> Batch:
         """Transitions that nothing was learnt from, `MOST` of them at most, raw."""
@@ -302,8 +264,7 @@ class CDSA(OfflineAlgorithm):
         That of the data's own actions is `agents.offline.support.OUTSIDE`.
         """
         batch = self.held_out()
-        raw = policy.predict(self._raw(batch.observations), deterministic=True)[0]
-        return self._outside(self.prepare(batch), self._unit(raw))
+        return self._outside(self.prepare(batch), self._asked(policy, batch))
 
     def _outside(self, held: Batch, actions: Tensor) -> float:
         data = self.pairs(held.observations, held.actions)
@@ -323,18 +284,20 @@ class CDSA(OfflineAlgorithm):
 
     def _split(self) -> tuple[Tensor, Tensor]:
         """Indices of transitions to learn from and of held-out ones: whole episodes, if enough."""
-        episodes = self.dataset.episodes
-        enough = len(episodes) > 0 and int(episodes[-1]) + 1 >= HELD_OUT
+        episodes = torch.unique(self.dataset.episodes, return_inverse=True)[1]
         place = torch.arange(len(episodes), device=self.device)
+        enough = len(episodes) > 0 and int(episodes.max()) + 1 >= HELD_OUT
         parts = episodes if enough else place * HELD_OUT // max(len(episodes), 1)
         held = parts % HELD_OUT == HELD_OUT - 1
         return torch.nonzero(~held)[:, 0], torch.nonzero(held)[:, 0]
 
-    def _raw(self, observations: Tensor) -> np.ndarray:
+    def _asked(self, policy: Any, batch: Batch) -> Tensor:
+        """What a policy does at the observations of a raw batch, (B, A) in [-1, 1]."""
         space = self.observation_space
-        return observations.cpu().numpy().reshape(-1, *space.shape).astype(space.dtype)
+        seen = batch.observations.cpu().numpy().reshape(-1, *space.shape).astype(space.dtype)
+        return self.unit_actions(policy.predict(seen, deterministic=True)[0])
 
-    def _unit(self, actions: Any) -> Tensor:
+    def unit_actions(self, actions: Any) -> Tensor:
         """Actions (…) in the units of their space as (B, A) in [-1, 1]."""
         found = to_unit(actions, self.action_space).reshape(-1, self.num_actions)
         return torch.as_tensor(found, device=self.device)
@@ -364,51 +327,18 @@ class CDSA(OfflineAlgorithm):
         self.action_step, self.state_step = state["steps"]
 
 
-class Adjusted:
-    """A policy whose actions are adjusted.
-
-    Args:
-        model: what has learnt from the data.
-        policy: anything with `predict`.
-        action_step: η_a.
-        state_step: η_s.
-    """
-
-    def __init__(self, model: CDSA, policy: Any, action_step: float, state_step: float) -> None:
-        check_range("action_step", action_step, at_least=0.0)
-        check_range("state_step", state_step, at_least=0.0)
-        self.model, self.policy = model, policy
-        self.action_step, self.state_step = action_step, state_step
-        self.observation_space, self.action_space = model.observation_space, model.action_space
-
-    @torch.no_grad()
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = True,
-    ) -> tuple[np.ndarray, Any]:
-        """clip(a + η_a d_a + η_s d_s), and the policy's state.
-
-        Arguments are handed on to the policy. With both steps 0 its actions come back untouched.
-        """
-        actions, after = self.policy.predict(observation, state, episode_start, deterministic)
-        if not self.action_step and not self.state_step:
-            return actions, after
-        model, space = self.model, self.action_space
-        seen = np.asarray(observation, np.float32).reshape(-1, model.num_features)
-        rows = model.normalizer(torch.as_tensor(seen, device=model.device))
-        by_action, by_state = model.directions(rows, model._unit(actions))
-        change = (self.action_step * by_action + self.state_step * by_state).cpu().numpy()
-        half = 0.5 * (space.high.astype(np.float64) - space.low)
-        moved = actions + half * change.reshape(np.shape(actions))
-        return np.clip(moved, space.low, space.high).astype(actions.dtype), after
-
-
 def restored(scale: Standardiser, values: Tensor) -> Tensor:
     """What a standardiser made values (…, D) of."""
     return values * (scale.std + scale.epsilon) + scale.mean
+
+
+def least_enough(distances: Sequence[float], densities: Sequence[float], wanted: float) -> int:
+    """Index of the least distance whose density is at least `wanted`, else of the most density."""
+    indices = range(len(distances))
+    enough = [i for i in indices if densities[i] >= wanted]
+    if enough:
+        return min(enough, key=distances.__getitem__)
+    return max(indices, key=densities.__getitem__)
 
 
 def _load(run: str | Path, device: str) -> Any:

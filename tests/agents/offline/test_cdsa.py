@@ -243,7 +243,7 @@ def test_a_policy_of_stable_baselines3():
 def test_densities_rise_with_small_steps(trained):
     """The mean log density of (s, a) of a noisy policy, at every step of η_a."""
     held = trained.prepare(trained.held_out())
-    given = trained._unit(noisy().predict(held.observations.numpy())[0])
+    given = trained.unit_actions(noisy().predict(held.observations.numpy())[0])
     by_action, _ = trained.directions(held.observations, given)
     found = []
     for step in (0.0, 0.05, 0.1, 0.2, 0.4):
