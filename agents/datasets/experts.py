@@ -34,6 +34,8 @@ def expert_options(options: MakeDataset) -> Train:
     given: dict[str, Any] = {**preset(options.algorithm, options.id), "seed": options.expert_seed}
     if options.expert_steps is not None:
         given["steps"] = options.expert_steps
+    # A step size that falls with the length of a training would lead a shorter one elsewhere.
+    given["final_learning_rate"] = None
     kind = cast(type[Train], ALGORITHMS[options.algorithm].options)
     settings = kind(options.id, **given | {"size": options.size, "device": options.device})
     name = environment_name(options.id, options.size).replace("/", "-")
@@ -54,8 +56,14 @@ def half_way(expert: Run, random_return: float, *, progress_bar: bool) -> Run:
         progress_bar: show progress.
 
     Raises:
-        DatasetError: the expert ended no better than random actions.
+        DatasetError: the expert ended no better than random actions, or its step size fell with the
+            length of its training.
     """
+    if expert.config.get("final_learning_rate") is not None:
+        raise DatasetError(
+            f"the step size of {expert.path} fell with the length of its training, so that fewer "
+            "steps lead to another agent; give a --policy trained without final_learning_rate"
+        )
     settings, step = cast(Train, restore_options(expert)), half_way_step(expert, random_return)
     folder = f"{expert.path.name}-{identity(expert)}-step-{step}"
     shorter = replace(settings, steps=step, out=work("runs", folder), progress_bar=progress_bar)

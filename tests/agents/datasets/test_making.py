@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import gymnasium
 import minari
 import numpy as np
 import pytest
 import torch
 
-from agents.datasets import check
+from agents.datasets import check, experts
 from agents.datasets.collection import LOG_PROB
-from agents.datasets.experts import half_way_step
+from agents.datasets.experts import expert_options, half_way, half_way_step
 from agents.datasets.names import read_metadata
+from agents.options import MakeDataset
 from agents.runs import Run
 from agents.train_options import TrainSAC
 from agents.training import load_agent, train
@@ -259,3 +262,19 @@ def test_half_way(tmp_path):
     run.write_metrics([{"step": float(s), "return_mean": r} for s, r in rows.items()])
     assert half_way_step(run, 1.0) == 20
     assert half_way_step(run, 2.0) == 40
+
+
+def test_half_way_needs_a_constant_step_size(tmp_path):
+    """An expert whose step size fell with its length has no half-way on its own way."""
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
+    (run.path / "config.json").write_text(json.dumps({"final_learning_rate": 1e-4}))
+    with pytest.raises(DatasetError, match="fell with the length"):
+        half_way(run, 0.0, progress_bar=False)
+
+
+def test_experts_have_a_constant_step_size(monkeypatch):
+    """Presets with a final step size are for the best result; a half-way needs a constant one."""
+    falling = {"final_learning_rate": 1e-5}
+    monkeypatch.setattr(experts, "preset", lambda algorithm, task_id: falling)
+    assert expert_options(MakeDataset(LINE, "expert")).final_learning_rate is None
