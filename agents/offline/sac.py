@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.utils import polyak_update
-from torch import Tensor, nn
+from torch import Tensor
 
 from agents.offline.algorithm import OfflineAlgorithm
 from agents.offline.data import Batch
@@ -74,11 +74,11 @@ class OfflineSAC(OfflineAlgorithm):
             [self.log_temperature], self.temperature_learning_rate
         )
 
-    def make_actor(self) -> nn.Module:
+    def make_actor(self) -> Any:
         """A policy with `sample`, as `SquashedGaussianActor` has it."""
         return SquashedGaussianActor(self.num_features, self.num_actions, self.net_arch)
 
-    def make_critic(self) -> nn.Module:
+    def make_critic(self) -> Any:
         """Values (B, N) of states and actions, and `smallest`, as `Critics` has them."""
         return Critics(self.num_features + self.num_actions, self.net_arch)
 
