@@ -190,9 +190,17 @@ class OfflineAlgorithm(PersistentOffline):
 
     def sample(self) -> Batch:
         """A batch from the dataset, as `update` wants it."""
+        return self.prepare(self.draw(self.batch_size))
+
+    def draw(self, count: int) -> Batch:
+        """So many transitions of the dataset, as they are.
+
+        Raises:
+            ConfigurationError: there is no dataset.
+        """
         if not len(self.dataset):
             raise ConfigurationError("this agent was loaded without a dataset: load(…, dataset=…)")
-        return self.prepare(self.dataset.sample(self.batch_size, self._generator))
+        return self.dataset.sample(count, self._generator)
 
     def prepare(self, batch: Batch) -> Batch:
         """A raw batch with observations standardised and rewards transformed."""
