@@ -136,15 +136,15 @@ def test_it_solves_a_bandit():
     """By a model of the reward alone; zero has a regret of 0.21, 0.01 is an error of 0.1 in 2."""
     options = {
         "net_arch": (32, 32),
-        "batch_size": 128,
+        "batch_size": 64,
         "learning_rate": 3e-3,
         "actor_learning_rate": 3e-3,
         "temperature": 0.005,
         "model_widths": (32, 32),
-        "model_max_epochs": 20,
+        "model_max_epochs": 10,
         "model_learning_rate": 3e-3,
         "rollout_every": 100,
         "rollout_batch": 1_000,
         "penalty": 0.1,
     }
-    assert regret(mobile(bandit(), **options).learn(500)) < 0.01
+    assert regret(mobile(bandit(1_000), **options).learn(400)) < 0.01

@@ -1,0 +1,342 @@
+"""OGSRL: a policy under cost budgets in a model, one of them on leaving the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Normal, kl_divergence
+
+from agents.horizon import find_horizon
+from agents.offline.data import Batch
+from agents.offline.guardian import Guardian
+from agents.offline.model_based import ModelBased
+from agents.offline.networks import Critics, GaussianActor
+from agents.offline.trust_region import (
+    conjugate_gradient,
+    constrained_step,
+    flat_gradient,
+    hessian_product,
+)
+from agents.safe import discounted_budget
+from agents.train_options import check_range
+from simenv.errors import ConfigurationError, require_count
+
+BACKTRACK = 0.8
+"""Factor between two steps of a line search."""
+
+
+class Rollouts(NamedTuple):
+    """N rollouts of H steps in the model, one after the other in time.
+
+    Attributes:
+        observations: (H + 1, N, O), standardised.
+        actions: (H, N, A), drawn, not clipped.
+        signals: (H, N, 1 + K): reward, then the costs that are held against budgets.
+        alive: float (H, N), one until the episode has ended.
+        terminated: float (H, N), one where it ends.
+    """
+
+    observations: Tensor
+    actions: Tensor
+    signals: Tensor
+    alive: Tensor
+    terminated: Tensor
+
+
+class OGSRL(ModelBased):
+    """Offline guarded safe reinforcement learning (arXiv:2505.16242), with CPO in a model.
+
+    An update is one iteration: rollouts in the model, one step of constrained policy optimisation
+    (arXiv:1705.10528), a few steps of the values. Constraints are on the mean discounted cost of
+    the rollouts and on the mean discounted number of their steps outside of the data, which the
+    `Guardian` tells.
+
+    Args:
+        dataset: see `OfflineAlgorithm`.
+        env: see there.
+        cost_limit: budget D of an episode's undiscounted cost; None: no such constraint.
+        horizon: steps T of an episode, over which D is spent; None: the environment's own limit.
+        guardian_limit: budget of the share of steps outside of the data.
+        guardian_share: α, share of the data that counts as outside; see `Guardian`.
+        guardian_points: see `Guardian`.
+        guardian_bandwidth: see `Guardian`.
+        rollouts: N per iteration.
+        rollout_length: H, steps of each.
+        starts: from "any" observation of the dataset, or from the first ones of its episodes.
+        gae_lambda: λ of generalised advantage estimation (arXiv:1506.02438).
+        max_kl: δ, trust region of a step.
+        damping: added to the curvature of the divergence.
+        search_steps: of a line search.
+        value_epochs: passes over an iteration's states by which values are fitted.
+        initial_std: deviation of the policy at first.
+        learning_rate: Adam's step size of the values.
+        options: everything else that `ModelBased` takes.
+
+    Attributes:
+        budgets: what mean discounted costs of rollouts are held against, by name.
+        guardian: fitted, as the model is, before the first update.
+
+    Raises:
+        ConfigurationError: a cost limit where the dataset has no costs, or no known horizon.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        env: Any = None,
+        *,
+        cost_limit: float | None = None,
+        horizon: int | None = None,
+        guardian_limit: float = 0.05,
+        guardian_share: float = 0.05,
+        guardian_points: int = 4_000,
+        guardian_bandwidth: float | None = None,
+        rollouts: int = 32,
+        rollout_length: int = 20,
+        starts: Literal["any", "first"] = "any",
+        gae_lambda: float = 0.95,
+        max_kl: float = 0.01,
+        damping: float = 0.1,
+        search_steps: int = 30,
+        value_epochs: int = 2,
+        initial_std: float = 0.6065,
+        learning_rate: float = 1e-3,
+        **options: Any,
+    ) -> None:
+        for name, count in (("rollouts", rollouts), ("rollout_length", rollout_length)):
+            require_count(name, count)
+        for name, count in (("search_steps", search_steps), ("value_epochs", value_epochs)):
+            require_count(name, count)
+        check_range("cost_limit", cost_limit or 0.0, at_least=0.0)
+        check_range("guardian_limit", guardian_limit, at_least=0.0, at_most=1.0)
+        check_range("gae_lambda", gae_lambda, at_least=0.0, at_most=1.0)
+        check_range("max_kl", max_kl, above=0.0)
+        check_range("damping", damping, at_least=0.0)
+        check_range("initial_std", initial_std, above=0.0)
+        if starts not in ("any", "first"):
+            raise ConfigurationError(f"starts = {starts!r} must be 'any' or 'first'")
+        self.cost_limit, self.horizon, self.guardian_limit = cost_limit, horizon, guardian_limit
+        self.num_rollouts, self.rollout_length, self.starts = rollouts, rollout_length, starts
+        self.gae_lambda, self.max_kl, self.damping = gae_lambda, max_kl, damping
+        self.search_steps, self.value_epochs = search_steps, value_epochs
+        self.initial_std = initial_std
+        self.guardian = Guardian(guardian_share, guardian_points, guardian_bandwidth)
+        super().__init__(dataset, env, learning_rate=learning_rate, **options)
+
+    # ------------------------------------------------------------------ set-up
+
+    def setup(self) -> None:
+        """Policy, values of reward and costs, model, and budgets."""
+        costly = self.cost_limit is not None
+        if costly and len(self.dataset) and self.dataset.costs is None:
+            raise ConfigurationError(
+                f"cost_limit = {self.cost_limit}, but dataset {self.dataset.source.name} has no "
+                "costs; take one of a '-Safe' id, or leave the limit out"
+            )
+        self.budgets = self._budgets()
+        self.actor = GaussianActor(self.num_features, self.num_actions, self.net_arch)
+        with torch.no_grad():
+            self.actor.log_std.add_(torch.tensor(self.initial_std).log())
+        self.actor = self.actor.to(self.device)
+        count = 1 + len(self.budgets)
+        self.value = Critics(self.num_features, self.net_arch, count).to(self.device)
+        self.value_optimizer = self.adam(self.value)
+        self.setup_model(with_costs=costly)
+
+    def _budgets(self) -> dict[str, float]:
+        """Budgets of mean discounted costs over rollouts: each step may cost its share."""
+        steps, gamma = self.rollout_length, self.gamma
+        found = {"outside": discounted_budget(self.guardian_limit * steps, gamma, steps)}
+        if self.cost_limit is None:
+            return found
+        if self.horizon is None and self.env is not None:
+            self.horizon = find_horizon(self.env)
+        if self.horizon is None:
+            raise ConfigurationError("how long is an episode? give horizon, or an environment")
+        require_count("horizon", self.horizon)
+        each = self.cost_limit / self.horizon
+        return {"cost": discounted_budget(each * steps, gamma, steps)} | found
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the constructor, with the horizon that was found."""
+        return {**super().arguments(), "horizon": self.horizon}
+
+    # ------------------------------------------------------------------ rollouts
+
+    def sample(self) -> Batch:
+        """Transitions of the dataset, as they are, from whose observations rollouts start."""
+        self._prepare_model()
+        if self.starts == "any":
+            return self.draw(self.num_rollouts)
+        first = torch.nonzero(self.dataset.initial)[:, 0]
+        shape = (self.num_rollouts,)
+        chosen = torch.randint(len(first), shape, generator=self._generator, device=self.device)
+        return self.dataset.at(first[chosen])
+
+    def _prepare_model(self) -> None:
+        """Fit model and guardian, once."""
+        if self.guardian.chosen is None:
+            self.draw(1)  # says so where there is no dataset
+            self.fit_model()
+            data = self.dataset
+            self.guardian.fit(data.observations, data.actions, self._generator)
+
+    @torch.no_grad()
+    def roll_out(self, observations: Tensor) -> Rollouts:
+        """Let the policy act in the model from observations (N, O) of the dataset."""
+        alive = torch.ones(len(observations), device=self.device)
+        rows = []
+        for _ in range(self.rollout_length):
+            seen = self.normalizer(observations)
+            mean = self.actor(seen)
+            actions = mean + self.actor.std() * torch.randn_like(mean)
+            after, signals, ends = self._step(observations, actions.clamp(-1.0, 1.0))
+            rows.append((seen, actions, signals, alive, ends * alive))
+            observations, alive = after, alive * (1 - ends)
+        columns = [torch.stack(column) for column in zip(*rows, strict=True)]
+        columns[0] = torch.cat([columns[0], self.normalizer(observations)[None]])
+        return Rollouts(*columns)
+
+    def _step(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Next observations (N, O), signals (N, 1 + K) and ends (N,) of a step in the model."""
+        found = self.dynamics.sample(observations, actions)
+        rewards = self.reward_scale * found.rewards + self.reward_shift
+        outside = self.guardian.flags(observations, actions)
+        costs = [] if found.costs is None else [found.costs]
+        signals = torch.cat([rewards, *costs, outside], dim=1)
+        # Far from the data a model may run off to infinity; beside them is far enough.
+        low, high = self._range
+        after = torch.nan_to_num(found.observations).clamp(low, high)
+        return after, torch.nan_to_num(signals), found.terminated[:, 0]
+
+    @cached_property
+    def _range(self) -> tuple[Tensor, Tensor]:
+        """The range of the dataset's observations, (O,) each, widened by itself on both sides."""
+        low, high = self.dataset.observations.amin(dim=0), self.dataset.observations.amax(dim=0)
+        return 2 * low - high, 2 * high - low
+
+    # ------------------------------------------------------------------ learning
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One iteration, from the observations of a raw batch."""
+        found = self.roll_out(batch.observations)
+        advantages, targets = self.advantages(found)
+        costs = self.mean_costs(found)
+        step = self.step_policy(found, advantages, costs)
+        loss = self.fit_values(found, targets)
+        names = dict(zip(("return", *self.budgets), costs, strict=True))
+        limits = {f"{k}_budget": torch.tensor(v) for k, v in self.budgets.items()}
+        return step | names | limits | {"value_loss": loss}
+
+    def mean_costs(self, found: Rollouts) -> Tensor:
+        """Mean discounted sums (1 + K,) of the rollouts' signals: J, and the Jₖ of the costs."""
+        return (self._weights(found)[..., None] * found.signals).sum(dim=(0, 1))
+
+    def _weights(self, found: Rollouts) -> Tensor:
+        """γʰ / N of every step (H, N), 0 after an end."""
+        steps = torch.arange(len(found.alive), device=self.device)
+        return self.gamma ** steps[:, None] * found.alive / found.alive.shape[1]
+
+    @torch.no_grad()
+    def advantages(self, found: Rollouts) -> tuple[Tensor, Tensor]:
+        """Generalised advantages and value targets (H, N, 1 + K), of all signals alike."""
+        values = self.value(found.observations)
+        going = (1 - found.terminated)[..., None]
+        errors = found.signals + self.gamma * going * values[1:] - values[:-1]
+        rows, last = [], torch.zeros_like(errors[0])
+        for error, on in zip(errors.flip(0), going.flip(0), strict=True):
+            last = error + self.gamma * self.gae_lambda * on * last
+            rows.append(last)
+        gains = torch.stack(rows[::-1])
+        return gains, gains + values[:-1]
+
+    def fit_values(self, found: Rollouts, targets: Tensor) -> Tensor:
+        """Some passes of least squares over the states of rollouts; the last loss."""
+        alive = found.alive.flatten() > 0
+        states, goals = found.observations[:-1].flatten(0, 1)[alive], targets.flatten(0, 1)[alive]
+        for _ in range(self.value_epochs):
+            order = torch.randperm(len(states), generator=self._generator, device=self.device)
+            for rows in order.split(self.batch_size):
+                error = (self.value(states[rows]) - goals[rows]).square().mean(dim=0).sum()
+                loss = self.descend(self.value_optimizer, "value_loss", error)
+        return loss
+
+    # ------------------------------------------------------------------ the policy's step
+
+    def step_policy(self, found: Rollouts, advantages: Tensor, costs: Tensor) -> dict[str, Tensor]:
+        """One step of constrained policy optimisation, found by a line search."""
+        before = self._policy(found)
+        before = Normal(before.loc.detach(), before.scale.detach())
+        gains = self._gains(found, advantages, before)
+        budgets = torch.tensor(list(self.budgets.values()), device=self.device)
+        excess = costs[1:] - budgets
+        gradients = torch.stack([flat_gradient(gain, self.actor) for gain in gains])
+        product = hessian_product(self._divergence(found, before), self.actor, self.damping)
+        solved = torch.stack([conjugate_gradient(product, row) for row in gradients])
+        step, feasible = constrained_step(gradients, solved, excess.tolist(), self.max_kl)
+        taken = self._search(found, advantages, before, step, excess)
+        divergence = self._divergence(found, before).detach()
+        noted = {"kl": divergence, "step": torch.tensor(taken), "std": self.actor.std().mean()}
+        return noted | {"recovery": torch.tensor(float(not feasible))}
+
+    def _policy(self, found: Rollouts) -> Normal:
+        return Normal(self.actor(found.observations[:-1]), self.actor.std())
+
+    def _gains(self, found: Rollouts, advantages: Tensor, before: Normal) -> Tensor:
+        """Expected changes (1 + K,) of the mean discounted sums by the present policy.
+
+        Those of costs are in the units of their budgets, so that these bind; that of the reward is
+        in units of its advantages' deviation. Σₕ γʰ ρ (A − mean A): a constant that is taken off
+        the advantages changes no gradient's mean.
+        """
+        weights = self._weights(found)[..., None]
+        centred = advantages - (weights * advantages).sum(dim=(0, 1)) / weights.sum()
+        now, then = self._policy(found), before
+        log_ratio = now.log_prob(found.actions) - then.log_prob(found.actions)
+        ratio = log_ratio.sum(dim=-1, keepdim=True).exp()
+        gains = (weights * (ratio - 1) * centred).sum(dim=(0, 1))
+        scale = (weights[..., 0] * centred[..., 0].square()).sum() / weights.sum()
+        return torch.cat([gains[:1] / (scale.sqrt() + 1e-8), gains[1:]])
+
+    def _divergence(self, found: Rollouts, before: Normal) -> Tensor:
+        """Mean KL(before ‖ now) over the states."""
+        each = kl_divergence(before, self._policy(found)).sum(dim=-1)
+        return (found.alive * each).sum() / found.alive.sum()
+
+    @torch.no_grad()
+    def _search(
+        self, found: Rollouts, advantages: Tensor, before: Normal, step: Tensor, excess: Tensor
+    ) -> float:
+        """Take the largest share 0.8ⁱ of a step that keeps what it promises; 0: none does."""
+        start = torch.nn.utils.parameters_to_vector(self.actor.parameters())
+        for attempt in range(self.search_steps):
+            share = BACKTRACK**attempt
+            torch.nn.utils.vector_to_parameters(start + share * step, self.actor.parameters())
+            gains = self._gains(found, advantages, before)
+            near = self._divergence(found, before) <= self.max_kl
+            kept = gains[1:] <= (-excess).clamp(min=0.0)
+            # While a budget is exceeded, meeting it comes before the return.
+            better = (gains[0] >= 0) | (excess > 0).any()
+            if bool(near & kept.all() & better & torch.isfinite(gains).all()):
+                return share
+        torch.nn.utils.vector_to_parameters(start, self.actor.parameters())
+        return 0.0
+
+    # ------------------------------------------------------------------ acting, state
+
+    def act(self, observations: Tensor, deterministic: bool) -> Tensor:
+        """The mean of π, or a draw."""
+        return self.actor(observations) if deterministic else self.actor.sample(observations)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """With the guardian."""
+        return {**super().get_extra_state(), "guardian": self.guardian.get_state()}
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_extra_state` gave."""
+        super().set_extra_state(state)
+        self.guardian.set_state(state["guardian"], self.device)

@@ -1,0 +1,140 @@
+"""The guardian: leave-one-out densities, the choice of a bandwidth, and what it flags."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from agents.offline.guardian import Guardian, log_density, squares
+from simenv.errors import ConfigurationError
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    """Of splits and uniform points."""
+    return torch.Generator().manual_seed(seed)
+
+
+def ring(count: int = 1_250) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pairs of four numbers near a closed curve, as of a swinging pendulum under a controller."""
+    phase = 2 * math.pi * torch.rand(count, 1, generator=generator(1))
+    noise = 0.1 * torch.randn(count, 4, generator=generator(2))
+    wave = [phase.cos(), phase.sin(), (2 * phase).sin(), (phase + 1).cos()]
+    found = torch.cat(wave, dim=1) + noise
+    return found[:, :3], found[:, 3:]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Of the ring."""
+    guardian = Guardian(0.05, 1_000)
+    guardian.fit(*ring(), generator())
+    return guardian
+
+
+def test_densities_by_hand():
+    """Two centres at squared distances 0 and 4, h = 1: log((1 + e⁻²)/2); without itself e⁻²."""
+    found = squares(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 0.0], [2.0, 0.0]]))
+    assert found.tolist() == [[0.0, 4.0]]
+    assert log_density(found, 1.0).item() == pytest.approx(math.log((1 + math.exp(-2)) / 2))
+    found[0, 0] = math.inf
+    assert log_density(found, 1.0, others=True).item() == pytest.approx(-2.0)
+
+
+def test_both_bounds_are_met(fitted):
+    """At most 2 α of the points held out, at least 10 α of uniform ones."""
+    assert fitted.sound
+    assert fitted.chosen.held_out <= 0.1
+    assert fitted.chosen.uniform >= 0.5
+
+
+def test_points_held_out_are_flagged_like_training_points(fitted):
+    """With densities that leave out the point itself, both kinds are alike at every bandwidth.
+
+    250 points held out, of which α = 5 % should be flagged, vary by √(.05·.95/250) = 1.4 %, the
+    threshold by another √(.05·.95/1000) = 0.7 %: 6.2 % are four deviations. Densities with the
+    point itself would flag most of them at the smallest bandwidth.
+    """
+    assert len(fitted.fits) == 15
+    assert max(abs(fit.held_out - 0.05) for fit in fitted.fits) < 0.062
+    distances = squares(fitted.centres, fitted.centres)
+    threshold = log_density(distances, 0.02).quantile(0.05)
+    fresh = fitted._scaled(torch.cat(ring(3_000), dim=1)[-500:])
+    with_itself = log_density(squares(fresh, fitted.centres), 0.02) < threshold
+    assert with_itself.float().mean() > 0.5
+
+
+def test_a_wide_kernel_is_blind():
+    """The published bandwidth in a low dimension hardly tells data that fill half of their box.
+
+    Four numbers, of which two follow the others with noise: uniform points are flagged less by far
+    than with the bandwidth that is chosen.
+    """
+    seen = 2 * torch.rand(1_250, 2, generator=generator()) - 1
+    acts = 0.5 * seen + 0.5 * (2 * torch.rand(1_250, 2, generator=generator(1)) - 1)
+    chosen = Guardian(points=1_000).fit(seen, acts, generator())
+    with pytest.warns(RuntimeWarning, match="cannot tell these data from uniform"):
+        blind = Guardian(points=1_000, bandwidth=0.535).fit(seen, acts, generator())
+    assert blind.uniform < 0.5 <= chosen.uniform
+
+
+def test_flags(fitted):
+    """Data of the ring, mostly not; its middle and a place far off, yes."""
+    seen, acts = ring(3_000)
+    flagged = fitted.flags(seen, acts)
+    assert flagged.shape == (3_000, 1)
+    assert flagged.mean() < 0.1
+    places = torch.tensor([[0.0, 0.0, 0.0, 0.0], [50.0, 0.0, 0.0, 0.0]])
+    assert fitted.flags(places[:, :3], places[:, 3:])[:, 0].tolist() == [1.0, 1.0]
+
+
+def test_units_do_not_matter(fitted):
+    """A feature a thousand times as large changes no flag; a constant one neither."""
+    seen, acts = ring()
+    scale = torch.tensor([1.0, 1000.0, 1.0])
+    other = Guardian(0.05, 1_000)
+    other.fit(torch.cat([seen * scale, torch.ones(1_250, 1)], dim=1), acts, generator())
+    places = torch.rand(200, 4, generator=generator(7)) * 2 - 1
+    mine = fitted.flags(places[:, :3], places[:, 3:])
+    wide = torch.cat([places[:, :3] * scale, torch.ones(200, 1)], dim=1)
+    # Distances differ by rounding alone, which may turn a flag at the threshold.
+    assert (other.flags(wide, places[:, 3:]) != mine).sum() <= 1
+
+
+def test_data_without_an_outside_are_reported():
+    """Uniform data: whatever the bandwidth, uniform points are flagged like data."""
+    points = torch.rand(600, 2, generator=generator())
+    guardian = Guardian(0.05, 400)
+    with pytest.warns(RuntimeWarning, match="it flags .* where 50% are wanted"):
+        chosen = guardian.fit(points[:, :1], points[:, 1:], generator())
+    assert not guardian.sound
+    assert chosen.held_out <= 0.1
+
+
+def test_its_state(fitted):
+    """What is restored flags the same."""
+    other = Guardian(0.05, 1_000)
+    with pytest.raises(ConfigurationError, match="has seen no data"):
+        other.flags(torch.zeros(1, 3), torch.zeros(1, 1))
+    other.set_state(fitted.get_state())
+    places = torch.rand(500, 4, generator=generator(7)) * 2 - 1
+    mine, theirs = (g.flags(places[:, :3], places[:, 3:]) for g in (fitted, other))
+    assert torch.equal(mine, theirs)
+    assert (other.chosen, other.fits, other.sound) == (fitted.chosen, fitted.fits, True)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"share": 0.2}, "guardian_share = 0.2"),
+        ({"points": 0}, "guardian_points"),
+        ({"bandwidth": 0.0}, "guardian_bandwidth"),
+    ],
+)
+def test_options_outside_their_bounds(option, message):
+    """Each is refused by name; so are data that are too few."""
+    with pytest.raises(ConfigurationError, match=message):
+        Guardian(**option)
+    with pytest.raises(ConfigurationError, match="4 transitions are too few"):
+        Guardian().fit(torch.zeros(4, 1), torch.zeros(4, 1), generator())
