@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from agents.offline.bc import BC
     from agents.offline.cdsa import CDSA
     from agents.offline.iql import IQL
+    from agents.offline.mobile import MOBILE
+    from agents.offline.mopo import MOPO
     from agents.offline.odice import ODICE
+    from agents.offline.ogsrl import OGSRL
     from agents.offline.td3bc import TD3BC
     from agents.saclag import SACLag
     from agents.sacpid import SACPID
@@ -30,7 +33,10 @@ __all__ = [
     "CDSA",
     "FLAC",
     "IQL",
+    "MOBILE",
+    "MOPO",
     "ODICE",
+    "OGSRL",
     "SAC",
     "SACPID",
     "TD3BC",
@@ -46,6 +52,9 @@ _MODULES = {
     "FLAC": "agents.flac",
     "IQL": "agents.offline.iql",
     "ODICE": "agents.offline.odice",
+    "MOBILE": "agents.offline.mobile",
+    "MOPO": "agents.offline.mopo",
+    "OGSRL": "agents.offline.ogsrl",
     "SAC": "stable_baselines3",
     "SACLag": "agents.saclag",
     "SACPID": "agents.sacpid",

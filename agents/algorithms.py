@@ -6,6 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from agents.offline.model_options import TrainMOBILE, TrainMOPO, TrainOGSRL
 from agents.offline.options import TrainBC, TrainCDSA, TrainIQL, TrainODICE, TrainTD3BC
 from agents.train_options import (
     TrainCAL,
@@ -53,5 +54,16 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "cdsa": Algorithm(
         "agents.offline.cdsa:CDSA", TrainCDSA, "from a dataset: another policy's actions adjusted"
+    ),
+    "mopo": Algorithm(
+        "agents.offline.mopo:MOPO", TrainMOPO, "from a dataset: SAC in a model that doubts itself"
+    ),
+    "mobile": Algorithm(
+        "agents.offline.mobile:MOBILE",
+        TrainMOBILE,
+        "from a dataset: SAC in a model, doubt by values",
+    ),
+    "ogsrl": Algorithm(
+        "agents.offline.ogsrl:OGSRL", TrainOGSRL, "from a dataset: cost budgets in a guarded model"
     ),
 }

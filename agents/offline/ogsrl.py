@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -74,6 +74,7 @@ class OGSRL(ModelBased):
         value_epochs: passes over an iteration's states by which values are fitted.
         initial_std: deviation of the policy at first.
         learning_rate: Adam's step size of the values.
+        net_arch: widths of the hidden layers.
         options: everything else that `ModelBased` takes.
 
     Attributes:
@@ -105,6 +106,7 @@ class OGSRL(ModelBased):
         value_epochs: int = 2,
         initial_std: float = 0.6065,
         learning_rate: float = 1e-3,
+        net_arch: Sequence[int] = (128, 128),
         **options: Any,
     ) -> None:
         for name, count in (("rollouts", rollouts), ("rollout_length", rollout_length)):
@@ -125,7 +127,7 @@ class OGSRL(ModelBased):
         self.search_steps, self.value_epochs = search_steps, value_epochs
         self.initial_std = initial_std
         self.guardian = Guardian(guardian_share, guardian_points, guardian_bandwidth)
-        super().__init__(dataset, env, learning_rate=learning_rate, **options)
+        super().__init__(dataset, env, learning_rate=learning_rate, net_arch=net_arch, **options)
 
     # ------------------------------------------------------------------ set-up
 
