@@ -39,7 +39,7 @@ class TrainModelBased(TrainOffline):
             check_bounds(self, model_max_epochs=1)
         if not self.model_widths or min(self.model_widths) < 1:
             raise ConfigurationError(
-                f"model_widths = {self.model_widths} must name widths of at least 1, such as 200 200"
+                f"model_widths = {self.model_widths} must be widths of at least 1, such as 100 100"
             )
         check_real(self, "model_learning_rate", above=0.0)
 
