@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agents.flac import FLAC
     from agents.offline.bc import BC
     from agents.offline.cdsa import CDSA
+    from agents.offline.cql import CQL
     from agents.offline.iql import IQL
     from agents.offline.mobile import MOBILE
     from agents.offline.mopo import MOPO
@@ -43,12 +44,14 @@ __all__ = [
     "ActorCritic",
     "SACLag",
 ]
+__all__ = ["BC", "CAL", "CQL", "FLAC", "IQL", "SAC", "SACPID", "TD3BC", "ActorCritic", "SACLag"]
 
 _MODULES = {
     "BC": "agents.offline.bc",
     "ActorCritic": "agents.actor_critic",
     "CAL": "agents.cal",
     "CDSA": "agents.offline.cdsa",
+    "CQL": "agents.offline.cql",
     "FLAC": "agents.flac",
     "IQL": "agents.offline.iql",
     "ODICE": "agents.offline.odice",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.offline.model_options import TrainMOBILE, TrainMOPO, TrainOGSRL
-from agents.offline.options import TrainBC, TrainCDSA, TrainIQL, TrainODICE, TrainTD3BC
+from agents.offline.options import TrainBC, TrainCDSA, TrainCQL, TrainIQL, TrainODICE, TrainTD3BC
 from agents.train_options import (
     TrainCAL,
     TrainFLAC,
@@ -66,4 +66,5 @@ ALGORITHMS: dict[str, Algorithm] = {
     "ogsrl": Algorithm(
         "agents.offline.ogsrl:OGSRL", TrainOGSRL, "from a dataset: cost budgets in a guarded model"
     ),
+    "cql": Algorithm("agents.offline.cql:CQL", TrainCQL, "from a dataset: conservative Q-learning"),
 }

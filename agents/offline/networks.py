@@ -110,14 +110,18 @@ class SquashedGaussianActor(nn.Module):
 
     def sample(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Actions (B, A), through which gradients flow, and their log densities (B, 1)."""
-        mean, std = self.parameters_of(observations)
-        before = mean + std * torch.randn_like(mean)
-        return torch.tanh(before), normal_log_prob(mean, std, before) - log_slope(before)
+        return squashed_draw(*self.parameters_of(observations))
 
     def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
         """Log density (B, 1) of actions (B, A); those at the bound are moved a little inside."""
         before = torch.atanh(actions.clamp(-1 + 1e-6, 1 - 1e-6))
         return normal_log_prob(*self.parameters_of(observations), before) - log_slope(before)
+
+
+def squashed_draw(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Actions tanh u, u ~ N(mean, std²), (…, A), and their log densities (…, 1)."""
+    before = mean + std * torch.randn_like(mean)
+    return torch.tanh(before), normal_log_prob(mean, std, before) - log_slope(before)
 
 
 def normal_log_prob(mean: Tensor, std: Tensor, values: Tensor) -> Tensor:

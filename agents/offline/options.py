@@ -200,3 +200,32 @@ class TrainCDSA(TrainOffline):
         check_real(self, "action_step", at_least=0.0)
         check_real(self, "state_step", at_least=0.0)
         check_real(self, "sigma", above=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCQL(TrainOffline):
+    """Train conservative Q-learning on a dataset."""
+
+    net_arch: tuple[int, ...] = field(default=(256, 256, 256))
+    """Hidden layers of every network."""
+    actor_learning_rate: float = 1e-4
+    """Adam's step size of the actor; learning_rate is that of the critics."""
+    temperature_learning_rate: float = 1e-4
+    """Adam's step size of the logarithm of the temperature."""
+    conservative_weight: float = 5.0
+    """Weight of the conservative term, in units of the square of a reward."""
+    num_samples: int = 10
+    """Actions drawn from each of three distributions to estimate that term."""
+    softmax_temperature: float = 1.0
+    """Temperature of its soft maximum."""
+    lagrange_threshold: float | None = None
+    """Gap at which a multiplier of the weight comes to rest; default no multiplier."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bounds(self, num_samples=1)
+        check_real(self, "actor_learning_rate", above=0.0)
+        check_real(self, "temperature_learning_rate", above=0.0)
+        check_real(self, "conservative_weight", at_least=0.0)
+        check_real(self, "softmax_temperature", above=0.0)
+        check_real(self, "lagrange_threshold")
