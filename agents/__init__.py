@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agents.flac import FLAC
     from agents.offline.bc import BC
     from agents.offline.cdsa import CDSA
+    from agents.offline.cocoa import COCOA
     from agents.offline.cql import CQL
     from agents.offline.iql import IQL
     from agents.offline.mobile import MOBILE
@@ -32,6 +33,8 @@ __all__ = [
     "BC",
     "CAL",
     "CDSA",
+    "COCOA",
+    "CQL",
     "FLAC",
     "IQL",
     "MOBILE",
@@ -44,13 +47,13 @@ __all__ = [
     "ActorCritic",
     "SACLag",
 ]
-__all__ = ["BC", "CAL", "CQL", "FLAC", "IQL", "SAC", "SACPID", "TD3BC", "ActorCritic", "SACLag"]
 
 _MODULES = {
     "BC": "agents.offline.bc",
     "ActorCritic": "agents.actor_critic",
     "CAL": "agents.cal",
     "CDSA": "agents.offline.cdsa",
+    "COCOA": "agents.offline.cocoa",
     "CQL": "agents.offline.cql",
     "FLAC": "agents.flac",
     "IQL": "agents.offline.iql",

@@ -6,6 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from agents.offline.cocoa_options import TrainCOCOA
 from agents.offline.model_options import TrainMOBILE, TrainMOPO, TrainOGSRL
 from agents.offline.options import TrainBC, TrainCDSA, TrainCQL, TrainIQL, TrainODICE, TrainTD3BC
 from agents.train_options import (
@@ -67,4 +68,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         "agents.offline.ogsrl:OGSRL", TrainOGSRL, "from a dataset: cost budgets in a guarded model"
     ),
     "cql": Algorithm("agents.offline.cql:CQL", TrainCQL, "from a dataset: conservative Q-learning"),
+    "cocoa": Algorithm(
+        "agents.offline.cocoa:COCOA", TrainCOCOA, "from a dataset: another one on anchors in it"
+    ),
 }

@@ -137,6 +137,14 @@ class OfflineAlgorithm(PersistentOffline):
         """Actions (B, A) in [-1, 1] for standardised observations (B, O)."""
         raise NotImplementedError
 
+    def encode(self, observations: Tensor) -> Tensor:
+        """What the networks see of raw observations (B, O): standardised, (B, O)."""
+        return self.normalizer(observations)
+
+    def front(self, inputs: int) -> nn.Module | None:
+        """What the input of a network passes first, for so many features; nothing here."""
+        return None
+
     def schedule(self, progress: float) -> None:
         """Set step sizes before an update; `progress` of the training, from 0 to 1."""
 
@@ -205,8 +213,8 @@ class OfflineAlgorithm(PersistentOffline):
     def prepare(self, batch: Batch) -> Batch:
         """A raw batch with observations standardised and rewards transformed."""
         return batch._replace(
-            observations=self.normalizer(batch.observations),
-            next_observations=self.normalizer(batch.next_observations),
+            observations=self.encode(batch.observations),
+            next_observations=self.encode(batch.next_observations),
             rewards=self.reward_scale * batch.rewards + self.reward_shift,
         )
 
@@ -284,7 +292,7 @@ class OfflineAlgorithm(PersistentOffline):
                 f"observation has shape {seen.shape}, expected {shape} or (N, *{shape})"
             )
         rows = torch.as_tensor(seen.reshape(-1, self.num_features), device=self.device)
-        found = self.act(self.normalizer(rows), deterministic).cpu().numpy()
+        found = self.act(self.encode(rows), deterministic).cpu().numpy()
         batch = seen.shape[: seen.ndim - len(shape)]
         return from_unit(found.reshape(*batch, *self.action_space.shape), self.action_space), None
 

@@ -51,12 +51,13 @@ class IQL(OfflineAlgorithm):
 
     def setup(self) -> None:
         """Actor, value, twin critics and their targets."""
-        actor = GaussianActor(self.num_features, self.num_actions, self.net_arch)
+        width = self.num_features
+        actor = GaussianActor(width, self.num_actions, self.net_arch, self.front)
         self.actor = actor.to(self.device)
-        critic = Critics(self.num_features + self.num_actions, self.net_arch)
+        critic = Critics(width + self.num_actions, self.net_arch, front=self.front)
         self.critic = critic.to(self.device)
         self.critic_target = copy.deepcopy(self.critic)
-        self.value = Critics(self.num_features, self.net_arch, count=1).to(self.device)
+        self.value = Critics(width, self.net_arch, count=1, front=self.front).to(self.device)
         self.actor_optimizer = self.adam(self.actor)
         self.critic_optimizer = self.adam(self.critic)
         self.value_optimizer = self.adam(self.value)

@@ -70,12 +70,12 @@ class MOBILE(ModelSAC):
         """Deviation over the elites of what each of them makes of the next value, (B, 1).
 
         Of one elite that is the mean over draws of minⱼ Q̄ⱼ(s', a'), s' from the elite and a' from
-        the policy. Observations (B, O) are standardised.
+        the policy. Observations are those of a batch.
         """
         raw = self.raw(observations)
         found = self.dynamics.members(raw, actions)
         draws = [self.dynamics.next_observations(raw, found) for _ in range(self.penalty_samples)]
-        after = self.normalizer(torch.stack(draws))
-        rows = after.flatten(0, 2)
+        after = torch.stack(draws)
+        rows = self.encode(after.flatten(0, 2))
         values = self.critic_target.smallest(rows, self.act(rows, deterministic=False))
         return values.reshape(*after.shape[:3], 1).mean(dim=0).std(dim=0)

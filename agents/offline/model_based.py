@@ -63,12 +63,12 @@ class ModelBased(OfflineAlgorithm):
         if model_max_epochs is not None:
             require_count("model_max_epochs", model_max_epochs)
         check_range("model_learning_rate", model_learning_rate, above=0.0)
-        self._network = {
+        self._network: dict[str, Any] = {
             "members": model_members,
             "elites": model_elites,
             "widths": tuple(model_widths),
         }
-        self._fit = {
+        self._fit: dict[str, Any] = {
             "learning_rate": model_learning_rate,
             "batch_size": model_batch_size,
             "patience": model_patience,
@@ -95,7 +95,7 @@ class ModelBased(OfflineAlgorithm):
             self.dynamics.fit(self.dataset, self._generator, **self._fit)
 
     def raw(self, observations: Tensor) -> Tensor:
-        """Standardised observations as the dataset has them."""
+        """Observations as the dataset has them, from what `encode` made of them."""
         norm = self.normalizer
         return observations * (norm.std + norm.epsilon) + norm.mean
 
@@ -195,7 +195,7 @@ class ModelSAC(ModelBased, OfflineSAC):
 
     def _step(self, observations: Tensor) -> Tensor:
         """A step of every rollout; the observations (B', O) of those that go on."""
-        actions = self.act(self.normalizer(observations), deterministic=False)
+        actions = self.act(self.encode(observations), deterministic=False)
         found = self.dynamics.sample(observations, actions)
         rewards = self.model_rewards(found)
         step = Batch(observations, actions, rewards, found.observations, found.terminated)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from stable_baselines3.common.torch_layers import create_mlp
@@ -14,12 +14,25 @@ LOG_STD = (-5.0, 2.0)
 """Bounds of the logarithm of an actor's standard deviation."""
 
 
+Front = Callable[[int], nn.Module | None]
+"""Makes what a network's input passes first, for an input of so many features; it has a `width`."""
+
+
 def mlp(
-    inputs: int, outputs: int, widths: Sequence[int], *, layer_norm: bool = False
+    inputs: int,
+    outputs: int,
+    widths: Sequence[int],
+    *,
+    layer_norm: bool = False,
+    front: Front | None = None,
 ) -> nn.Sequential:
     """(B, inputs) to (B, outputs) through hidden layers with ReLU, LayerNorm before it if asked."""
     norms: list[type[nn.Module]] | None = [nn.LayerNorm] if layer_norm else None
-    return nn.Sequential(*create_mlp(inputs, outputs, list(widths), post_linear_modules=norms))
+    first = None if front is None else front(inputs)
+    before = [] if first is None else [first]
+    width = inputs if first is None else int(first.width)  # type: ignore[arg-type]
+    hidden = create_mlp(width, outputs, list(widths), post_linear_modules=norms)
+    return nn.Sequential(*before, *hidden)
 
 
 class Critics(nn.Module):
@@ -30,14 +43,21 @@ class Critics(nn.Module):
         widths: of the hidden layers.
         count: N.
         layer_norm: LayerNorm in the hidden layers.
+        front: of each network; None: none.
     """
 
     def __init__(
-        self, inputs: int, widths: Sequence[int], count: int = 2, *, layer_norm: bool = False
+        self,
+        inputs: int,
+        widths: Sequence[int],
+        count: int = 2,
+        *,
+        layer_norm: bool = False,
+        front: Front | None = None,
     ) -> None:
         super().__init__()
         self.members = nn.ModuleList(
-            mlp(inputs, 1, widths, layer_norm=layer_norm) for _ in range(count)
+            mlp(inputs, 1, widths, layer_norm=layer_norm, front=front) for _ in range(count)
         )
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -69,9 +89,11 @@ class GaussianActor(nn.Module):
     finite density.
     """
 
-    def __init__(self, inputs: int, actions: int, widths: Sequence[int]) -> None:
+    def __init__(
+        self, inputs: int, actions: int, widths: Sequence[int], front: Front | None = None
+    ) -> None:
         super().__init__()
-        self.network = mlp(inputs, actions, widths)
+        self.network = mlp(inputs, actions, widths, front=front)
         self.log_std = nn.Parameter(torch.zeros(actions))
 
     def forward(self, observations: Tensor) -> Tensor:
@@ -95,9 +117,11 @@ class GaussianActor(nn.Module):
 class SquashedGaussianActor(nn.Module):
     """a = tanh(u), u ~ N(μ(s), σ(s)²) (Haarnoja et al., arXiv:1812.05905, appendix C)."""
 
-    def __init__(self, inputs: int, actions: int, widths: Sequence[int]) -> None:
+    def __init__(
+        self, inputs: int, actions: int, widths: Sequence[int], front: Front | None = None
+    ) -> None:
         super().__init__()
-        self.network = mlp(inputs, 2 * actions, widths)
+        self.network = mlp(inputs, 2 * actions, widths, front=front)
 
     def parameters_of(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """μ and σ of u, (B, A) each."""

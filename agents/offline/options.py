@@ -213,7 +213,7 @@ class TrainCQL(TrainOffline):
     temperature_learning_rate: float = 1e-4
     """Adam's step size of the logarithm of the temperature."""
     conservative_weight: float = 5.0
-    """Weight of the conservative term, in units of the square of a reward."""
+    """Weight of the conservative term; twice as much where rewards are twice as large."""
     num_samples: int = 10
     """Actions drawn from each of three distributions to estimate that term."""
     softmax_temperature: float = 1.0

@@ -76,11 +76,11 @@ class OfflineSAC(OfflineAlgorithm):
 
     def make_actor(self) -> Any:
         """A policy with `sample`, as `SquashedGaussianActor` has it."""
-        return SquashedGaussianActor(self.num_features, self.num_actions, self.net_arch)
+        return SquashedGaussianActor(self.num_features, self.num_actions, self.net_arch, self.front)
 
     def make_critic(self) -> Any:
         """Values (B, N) of states and actions, and `smallest`, as `Critics` has them."""
-        return Critics(self.num_features + self.num_actions, self.net_arch)
+        return Critics(self.num_features + self.num_actions, self.net_arch, front=self.front)
 
     @property
     def alpha(self) -> Tensor:

@@ -19,7 +19,7 @@ from agents.training import Trainer, load_agent, resume, train
 from simenv.errors import CheckpointError, DatasetError, UnknownTaskError
 from tests.agents.offline.sets import episode, pendulum, write
 
-OFFLINE = ("bc", "td3bc", "iql")
+OFFLINE = ("bc", "td3bc", "iql", "cql")
 TINY = {
     "dataset": "pendulum/toy-v0",
     "steps": 40,

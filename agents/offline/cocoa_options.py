@@ -1,0 +1,91 @@
+"""Options of `simenv train cocoa`: its own and those of every base. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+from agents.offline.model_options import TrainMOBILE, TrainModelBased, TrainMOPO
+from agents.offline.options import TrainCQL, TrainIQL, TrainOffline
+from agents.options import check_bounds
+from agents.train_options import check_widths
+from simenv.errors import ConfigurationError
+
+
+class Base(NamedTuple):
+    """An algorithm that COCOA can stand on.
+
+    Attributes:
+        path: where its class lives, "module:Class".
+        options: its own.
+        net_arch: hidden layers after the transduction, as in the authors' repository.
+        transduction_arch: hidden layers of the transduction, the same.
+        rank: of the transduction, the same.
+    """
+
+    path: str
+    options: type[TrainOffline]
+    net_arch: tuple[int, ...] = (100, 100)
+    transduction_arch: tuple[int, ...] = (64, 64)
+    rank: int = 4
+
+
+BASES: dict[str, Base] = {
+    "cql": Base("agents.offline.cql:CQL", TrainCQL, (256, 256, 256), (256, 256, 256), 32),
+    "iql": Base("agents.offline.iql:IQL", TrainIQL),
+    "mopo": Base("agents.offline.mopo:MOPO", TrainMOPO),
+    "mobile": Base("agents.offline.mobile:MOBILE", TrainMOBILE),
+}
+
+
+def base_named(name: str) -> Base:
+    """The base of that name, or ConfigurationError."""
+    if name not in BASES:
+        raise ConfigurationError(f"base = {name!r} must be one of {sorted(BASES)}")
+    return BASES[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCOCOA(TrainCQL, TrainIQL, TrainModelBased):
+    """Train another algorithm on a dataset, whose networks see anchors in it and differences."""
+
+    base: str = "cql"
+    """That algorithm: cql, iql, mopo or mobile. Options of another one are refused."""
+    anchor_steps: int = 1
+    """Steps to an anchor; 0: every state is its own."""
+    net_arch: tuple[int, ...] = ()
+    """Hidden layers after the transduction; default 256 256 256 for cql, else 100 100."""
+    transduction_arch: tuple[int, ...] = ()
+    """Hidden layers of the transduction; default 256 256 256 for cql, else 64 64."""
+    rank: int | None = None
+    """Products that it sums for each feature; default 32 for cql, else 4."""
+    reverse_length: int = 5
+    """Steps backwards from every transition of the dataset."""
+
+    def __post_init__(self) -> None:
+        usual = base_named(self.base)
+        for name in ("net_arch", "transduction_arch", "rank"):
+            if getattr(self, name) in ((), None):
+                # Frozen, but the run's config must say which it was.
+                object.__setattr__(self, name, getattr(usual, name))
+        super().__post_init__()
+        check_bounds(self, anchor_steps=0, rank=1, reverse_length=1)
+        check_widths(self, "transduction_arch")
+        self._check_foreign()
+
+    def agent_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the agent's class, without those of other bases."""
+        foreign = self._foreign()
+        return {k: v for k, v in super().agent_arguments().items() if k not in foreign}
+
+    def _foreign(self) -> set[str]:
+        """Names of options that only other bases have."""
+        mine = {f.name for f in fields(BASES[self.base].options)}
+        others = {f.name for base in BASES.values() for f in fields(base.options)}
+        return others - mine - {f.name for f in fields(TrainModelBased)}
+
+    def _check_foreign(self) -> None:
+        foreign = self._foreign()
+        for f in fields(self):
+            if f.name in foreign and getattr(self, f.name) != f.default:
+                raise ConfigurationError(f"{f.name} is no option of base {self.base!r}")
