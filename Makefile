@@ -19,8 +19,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt --no-build-isolation -e ".[dev]"
 	@touch $@
 
+# Two processes, each with whole files: tests of a file share scenes, runs and datasets.
 test: lint  ## lint, then run every test that is not slow
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)  ## check style, format and types
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Which goals to practise: the task's own, any of the box, or those of SVGG.
 
-    python benchmarks/goals.py [--goals svgg uniform task] [--seeds 0 1 2] [--steps 8000]
+    python benchmarks/goals.py [--goals svgg uniform task] [--seeds 0 1 2] [--steps 12000]
 
 Soft actor-critic with hindsight replay on FingerReach2D-Goal, whose tip can hold 16 % of the goals'
 box. Each training is measured on the same 100 goals within reach, 1000 and 2000 steps before its
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--goals", nargs="+", choices=GOALS, default=["svgg", "uniform", "task"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=8_000)
+    parser.add_argument("--steps", type=int, default=12_000)
     options = parser.parse_args()
     torch.set_num_threads(1)
     env = make_vec(TASK, GOALS_MEASURED)

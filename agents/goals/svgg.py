@@ -38,8 +38,8 @@ def difficulty(logits: Tensor, a: float, b: float) -> Tensor:
 class SVGG(GoalSampler):
     """Stein variational goal generation.
 
-    Particles follow p̃(g) ∝ exp(T f_{α,β}(D(g₀, g))) p_valid(g): goals that the agent reaches often,
-    but not always, where goals have been achieved at all. Goals of new episodes are particles drawn
+    Particles follow p̃(g) ∝ exp(T f_{α,β}(D(g₀, g))) p_valid(g): goals that the agent reaches some
+    of the time, where goals have been achieved at all. Goals of new episodes are particles drawn
     evenly. Until predictor and validity are ready, goals come evenly from the box.
 
     All models see the box as [−1, 1].
@@ -75,7 +75,7 @@ class SVGG(GoalSampler):
         num_particles: int = 200,
         temperature: float = 10.0,
         alpha: float = 2.0,
-        beta: float = 2.0,
+        beta: float = 3.0,
         particle_steps: int = 5,
         particle_learning_rate: float = 0.005,
         hidden: Sequence[int] = (64, 64),
