@@ -109,7 +109,7 @@ class Persistent:
         agent = cls._remade(about, env, device, arguments)
         agent._arguments = arguments
         agent.check_belongs(about, path)
-        agent._set_parameters(saved["parameters"], path)
+        agent._set_parameters(saved["parameters"], path, keep_options=True)
         agent.set_extra_state(saved["extra"])
         return agent
 
@@ -199,13 +199,20 @@ class Persistent:
             "variables": {name: recursive_getattr(self, name).detach() for name in variables},
         }
 
-    def _set_parameters(self: Any, saved: Mapping[str, Any], path: Any) -> None:
+    def _set_parameters(
+        self: Any, saved: Mapping[str, Any], path: Any, keep_options: bool = False
+    ) -> None:
+        """Take saved weights; with `keep_options`, optimisers keep this agent's step sizes."""
         modules, variables = self._get_torch_save_params()
         try:
             for name in modules:
                 # Optimisers keep the tensors that they are given.
                 own = copy.deepcopy(saved["modules"][name])
-                recursive_getattr(self, name).load_state_dict(own)
+                module = recursive_getattr(self, name)
+                mine = group_options(module) if keep_options else []
+                module.load_state_dict(own)
+                for group, options in zip(getattr(module, "param_groups", ()), mine, strict=False):
+                    group.update(options)
             for name in variables:
                 recursive_getattr(self, name).data.copy_(saved["variables"][name])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -313,3 +320,9 @@ def _refuse(path: Any, error: Exception) -> NoReturn:
     # Torch names every tensor that differs, on a line each; the first one tells.
     words = " ".join(line.strip() for line in str(error).splitlines()[:2])
     raise CheckpointError(f"checkpoint {path} does not fit this agent: {words}") from error
+
+
+def group_options(module: Any) -> list[dict[str, Any]]:
+    """Options of an optimiser's groups, such as step sizes; none of anything else."""
+    groups = getattr(module, "param_groups", ())
+    return [{k: v for k, v in group.items() if k != "params"} for group in groups]

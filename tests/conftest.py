@@ -21,7 +21,8 @@ def compare(record_property: Callable[[str, Any], None]) -> Callable[..., None]:
 
     def compare(case: str, value: float, expected: float, tolerance: float) -> None:
         error = abs(value - expected) / (abs(expected) or 1.0)
-        record_property("measured", (case, expected, value, error, tolerance))
+        numbers = map(float, (expected, value, error, tolerance))
+        record_property("measured", (case, *numbers))
         assert error <= tolerance, f"{case}: {value:.6g}, expected {expected:.6g}"
 
     return compare

@@ -248,7 +248,7 @@ class OfflineAlgorithm(PersistentOffline):
     def _add(self, found: Mapping[str, Tensor]) -> None:
         """Add to sums and counts (2,) by name; a step that was skipped is not counted."""
         for name, value in found.items():
-            mean = value.detach().mean()
+            mean = value.detach().mean().to(self.device)
             whole = torch.isfinite(mean)
             pair = torch.stack([torch.where(whole, mean, 0.0), whole.to(mean.dtype)])
             self._sums[name] = self._sums[name] + pair if name in self._sums else pair

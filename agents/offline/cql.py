@@ -35,8 +35,8 @@ class CQL(OfflineSAC):
     """Conservative Q-learning, CQL(H) (Kumar et al., arXiv:2006.04779).
 
     Soft actor-critic on a dataset, whose critics are pushed down where actions look good and up at
-    the actions of the data. An update steps the actor, the temperature, the critics (in the
-    Lagrangian form then the multiplier before them), and the targets.
+    the actions of the data. An update steps the actor, the temperature, the critics, in the
+    Lagrangian form the multiplier, and the targets.
 
     Args:
         dataset: see `OfflineAlgorithm`.
@@ -97,6 +97,7 @@ class CQL(OfflineSAC):
         if self.lagrange_threshold is not None:
             loss = self.multiplier_loss(gaps.detach())
             self.descend(self.multiplier_optimizer, "multiplier_loss", loss)
+            self.log_multiplier.data.clamp_(max=math.log(MAX_MULTIPLIER))
             found["multiplier"] = self.multiplier.detach()
         return found
 
@@ -144,7 +145,7 @@ class CQL(OfflineSAC):
     @property
     def multiplier(self) -> Tensor:
         """The multiplier α' (1,) of the Lagrangian form, 1 at first."""
-        return self.log_multiplier.exp().clamp(max=MAX_MULTIPLIER)
+        return self.log_multiplier.exp()
 
     def _differences(self, data: Tensor, others: Tensor) -> dict[str, Tensor]:
         """How much higher than at the data Q is at the policy's actions and at random ones."""

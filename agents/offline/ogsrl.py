@@ -140,6 +140,7 @@ class OGSRL(ModelBased):
                 "costs; take one of a '-Safe' id, or leave the limit out"
             )
         self.budgets = self._budgets()
+        self._lost = torch.zeros((), device=self.device)
         self.actor = GaussianActor(self.num_features, self.num_actions, self.net_arch)
         with torch.no_grad():
             self.actor.log_std.add_(torch.tensor(self.initial_std).log())
@@ -191,7 +192,7 @@ class OGSRL(ModelBased):
     def roll_out(self, observations: Tensor) -> Rollouts:
         """Let the policy act in the model from observations (N, O) of the dataset."""
         alive = torch.ones(len(observations), device=self.device)
-        rows = []
+        rows, self._lost = [], torch.zeros((), device=self.device)
         for _ in range(self.rollout_length):
             seen = self.normalizer(observations)
             mean = self.actor(seen)
@@ -210,10 +211,23 @@ class OGSRL(ModelBased):
         outside = self.guardian.flags(observations, actions)
         costs = [] if found.costs is None else [found.costs]
         signals = torch.cat([rewards, *costs, outside], dim=1)
-        # Far from the data a model may run off to infinity; beside them is far enough.
+        # Far from the data a model may run off to infinity; beside them is far enough. Where it
+        # gives no number at all, nothing better is assumed than the worst of the data.
         low, high = self._range
-        after = torch.nan_to_num(found.observations).clamp(low, high)
-        return after, torch.nan_to_num(signals), found.terminated[:, 0]
+        lost = ~(signals.isfinite().all(dim=1) & found.observations.isfinite().all(dim=1))
+        reward, cost = self._worst
+        worst = torch.stack([reward, *[cost] * len(costs), torch.ones_like(reward)])
+        signals = torch.where(lost[:, None], worst, signals)
+        after = torch.where(lost[:, None], observations, found.observations).clamp(low, high)
+        self._lost = self._lost + lost.float().mean() / self.rollout_length
+        return after, signals, torch.where(lost, 1.0, found.terminated[:, 0])
+
+    @cached_property
+    def _worst(self) -> tuple[Tensor, Tensor]:
+        """Least reward (), transformed, and greatest cost () of the dataset."""
+        least = (self.reward_scale * self.dataset.rewards + self.reward_shift).amin()
+        costs = self.dataset.costs
+        return least, torch.zeros_like(least) if costs is None else costs.amax()
 
     @cached_property
     def _range(self) -> tuple[Tensor, Tensor]:
@@ -232,7 +246,7 @@ class OGSRL(ModelBased):
         loss = self.fit_values(found, targets)
         names = dict(zip(("return", *self.budgets), costs, strict=True))
         limits = {f"{k}_budget": torch.tensor(v) for k, v in self.budgets.items()}
-        return step | names | limits | {"value_loss": loss}
+        return step | names | limits | {"value_loss": loss, "lost_share": self._lost}
 
     def mean_costs(self, found: Rollouts) -> Tensor:
         """Mean discounted sums (1 + K,) of the rollouts' signals: J, and the Jₖ of the costs."""

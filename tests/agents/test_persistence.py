@@ -138,8 +138,10 @@ def test_what_cannot_be_saved_is_asked_for(tmp_path):
     agent.save(tmp_path / "model")
     with pytest.raises(CheckpointError, match=r"could not keep \['learning_rate'\]"):
         ActorCritic.load(tmp_path / "model")
-    loaded = ActorCritic.load(tmp_path / "model", learning_rate=1e-3)
+    loaded = ActorCritic.load(tmp_path / "model", learning_rate=lambda left: left)
     assert same(flat(state_of(loaded)), flat(state_of(agent)))
+    other = ActorCritic.load(tmp_path / "model", learning_rate=1e-3)
+    assert other.critic.optimizer.param_groups[0]["lr"] == 1e-3
 
 
 class Passing(ActorCritic):

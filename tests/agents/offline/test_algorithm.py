@@ -236,6 +236,14 @@ def test_what_is_saved_acts_the_same(agent, tmp_path):
     agent.load(tmp_path / "model", dataset=data).learn(2)
 
 
+def test_loading_takes_step_sizes_that_it_is_given(data, tmp_path):
+    """Those of the saved agent give way, also where a schedule had brought them down to nothing."""
+    IQL(data, seed=0, net_arch=(4,)).learn(3).save(tmp_path / "model")
+    model = IQL.load(tmp_path / "model", dataset=data, cosine=False, learning_rate=1e-2)
+    for optimizer in (model.actor_optimizer, model.critic_optimizer, model.value_optimizer):
+        assert optimizer.param_groups[0]["lr"] == 1e-2
+
+
 def test_loading_refuses_what_does_not_fit(data, tmp_path):
     """Another class, or a dataset of other spaces."""
     BC(data, **TINY).save(tmp_path / "model")

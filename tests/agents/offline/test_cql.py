@@ -214,8 +214,18 @@ def test_the_lagrangian_form_by_hand():
         gaps = torch.full((2,), gap)
         model.descend(model.multiplier_optimizer, "m", model.multiplier_loss(gaps))
         assert model.log_multiplier.item() == pytest.approx(sign * 0.1, rel=1e-4)
-    model.log_multiplier.data.fill_(100.0)
-    assert model.multiplier.item() == 1e6
+
+
+def test_a_multiplier_comes_back_from_its_bound(monkeypatch):
+    """It is held at 10⁶, and falls again once the gap is below its threshold."""
+    model = CQL(bandit(10), **TINY, lagrange_threshold=4.0, learning_rate=0.1)
+    model.log_multiplier.data.fill_(math.log(1e6))
+    for gap, falls in ((9.0, False), (1.0, True)):
+        monkeypatch.setattr(model, "gaps", lambda batch, gap=gap: (torch.full((2,), gap), {}))
+        model.multiplier_optimizer.state.clear()
+        model.update_critic(model.sample())
+        assert (model.multiplier.item() < 0.99e6) == falls
+        assert model.multiplier.item() <= 1e6 * (1 + 1e-5)
 
 
 def test_an_update_steps_everything_once(monkeypatch):

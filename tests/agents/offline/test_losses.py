@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from agents.offline.bc import BC
+from agents.offline.cql import CQL
 from agents.offline.data import Batch
 from agents.offline.iql import IQL, expectile_loss
 from agents.offline.td3bc import TD3BC
@@ -130,6 +131,7 @@ def test_targets_follow_by_tau():
     for model in (
         TD3BC(bandit(10), **TINY, tau=0.25, policy_delay=1),
         IQL(bandit(10), **TINY, tau=0.25),
+        CQL(bandit(10), **TINY, tau=0.25, num_samples=2),
     ):
         old = weights(model.critic_target)
         model.update(model.sample())

@@ -192,7 +192,7 @@ def test_it_solves_a_bandit():
         "actor_learning_rate": 3e-3,
         "temperature": 0.005,
         "model_widths": (32, 32),
-        "model_max_epochs": 10,
+        "model_max_epochs": 60,
         "model_learning_rate": 3e-3,
         "rollout_every": 100,
         "rollout_batch": 1_000,

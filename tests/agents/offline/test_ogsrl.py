@@ -202,14 +202,27 @@ def test_rollouts_go_on_from_where_they_were():
 
 
 def test_states_that_run_off_stay_beside_the_data():
-    """Infinite predictions become the range of the data widened by itself, signals become 0."""
+    """Predictions far away become the range of the data widened by itself."""
     model = toy()
     model.dynamics = SimpleNamespace(
-        sample=lambda s, a: Outcome(s + torch.inf, a * torch.nan, 0 * a, None, None)
+        sample=lambda s, a: Outcome(s + 1e9, 0 * a, 0 * a, None, torch.zeros(1, 1))
     )
-    after, signals, _ = model._step(torch.zeros(1, 1), torch.zeros(1, 1))
+    after, _, ends = model._step(torch.zeros(1, 1), torch.zeros(1, 1))
     assert after.tolist() == [[0.0]]
-    assert signals.tolist() == [[0.0, 0.0]]
+    assert ends.tolist() == [0.0]
+
+
+def test_where_the_model_gives_no_number_the_worst_is_assumed():
+    """The data's least reward and greatest cost, outside of them, at once over, and counted."""
+    model = toy()
+    model.dynamics = SimpleNamespace(
+        sample=lambda s, a: Outcome(s, a * torch.nan, a, torch.zeros(2, 1), torch.zeros(2, 1))
+    )
+    _, signals, ends = model._step(torch.zeros(2, 1), torch.zeros(2, 1))
+    least, most = model.dataset.rewards.min().item(), model.dataset.costs.max().item()
+    assert signals.tolist() == [[least, most, 1.0]] * 2
+    assert ends.tolist() == [1.0, 1.0]
+    assert model._lost.item() == pytest.approx(1 / model.rollout_length)
 
 
 def test_starts():
