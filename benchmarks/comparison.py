@@ -1,0 +1,90 @@
+"""Tables that compare agents over datasets: robust means with intervals, held against BC's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from agents.statistics import Estimate, estimate, iqm
+
+BASELINE = "bc"
+"""What the others are held against."""
+
+
+class Cell(NamedTuple):
+    """What an agent's runs on some datasets came to."""
+
+    found: Estimate
+    runs: int
+
+
+def tables(rows: Sequence[Mapping[str, Any]], limits: Mapping[str, float | None]) -> str:
+    """Markdown: scores of agents by datasets, and below them costs where there are any.
+
+    Args:
+        rows: of runs: `agent`, `dataset`, `score`, and `cost`, "" where there is none.
+        limits: of an episode's cost, by dataset.
+    """
+    agents, datasets = (list(dict.fromkeys(r[key] for r in rows)) for key in ("agent", "dataset"))
+    columns = {data: [data] for data in datasets} | ({"all": datasets} if datasets[1:] else {})
+    lines = _head(["agent", *columns])
+    bc = [cell(rows, "score", BASELINE, part) for part in columns.values()]
+    if any(bc):
+        lines.append(_line("BC's interval", [_interval(c.found) if c else "–" for c in bc]))
+    for agent in agents:
+        cells = [cell(rows, "score", agent, part) for part in columns.values()]
+        rivals = [None] * len(cells) if agent == BASELINE else bc
+        lines.append(_line(agent, [_show(c, b) for c, b in zip(cells, rivals, strict=True)]))
+    costly = list(dict.fromkeys(r["dataset"] for r in rows if r["cost"] != ""))
+    if costly:
+        lines += ["", *_head(["agent", *(_cost_head(data, limits.get(data)) for data in costly)])]
+        for agent in agents:
+            lines.append(_line(agent, [_show(cell(rows, "cost", agent, [d])) for d in costly]))
+    return "\n".join(lines) + "\n"
+
+
+def cell(
+    rows: Sequence[Mapping[str, Any]], key: str, agent: str, datasets: Sequence[str]
+) -> Cell | None:
+    """Interquartile mean of an agent's runs; every dataset is a stratum of the bootstrap.
+
+    None unless it has runs on all of them.
+    """
+    strata = [
+        np.array([r[key] for r in rows if (r["agent"], r["dataset"]) == (agent, data)])
+        for data in datasets
+    ]
+    if not all(len(scores) for scores in strata):
+        return None
+    return Cell(estimate(iqm, *strata), sum(map(len, strata)))
+
+
+def verdict(value: float, bc: Estimate) -> str:
+    """Whether a value lies above, below or within BC's interval: ↑, ↓ or =."""
+    return "↑" if value > bc.high else "↓" if value < bc.low else "="
+
+
+def _show(mine: Cell | None, bc: Cell | None = None) -> str:
+    if mine is None:
+        return "–"
+    words = [f"{mine.found.value:.1f}", _interval(mine.found)]
+    words += [] if bc is None else [verdict(mine.found.value, bc.found)]
+    return " ".join([*words, f"({mine.runs})"])
+
+
+def _interval(found: Estimate) -> str:
+    return f"[{found.low:.1f}, {found.high:.1f}]"
+
+
+def _cost_head(data: str, limit: float | None) -> str:
+    return f"{data}: cost" + ("" if limit is None else f", limit {limit:g}")
+
+
+def _head(names: Sequence[str]) -> list[str]:
+    return [_line(names[0], names[1:]), "|---" * len(names) + "|"]
+
+
+def _line(first: str, cells: Sequence[str]) -> str:
+    return "| " + " | ".join([first, *cells]) + " |"

@@ -1,0 +1,339 @@
+"""Every agent that learns from a dataset alone, on four datasets, with three seeds each: one table.
+
+    python -m benchmarks.offline_table [--agents bc iql] [--datasets pendulum] [--seeds 0 1 2]
+                                        [--steps N] [--jobs 2] [--out FOLDER] [--dry-run]
+
+Makes the datasets that are missing, trains what is not trained yet, --jobs processes side by side
+with one torch thread each, and writes rows.csv (a line per run) and table.md into --out whenever a
+run is finished. Each job is a command of `simenv`, which --dry-run prints. Ctrl-C and SIGTERM let
+the running ones save; the same command goes on from there. Hopper wants the extra `mujoco`.
+
+A run's score is the mean of its last three evaluations of ten episodes, normalised by the
+dataset's reference returns. A cell is the interquartile mean over seeds (of three: their mean),
+the 95 % interval of a stratified bootstrap, whether the mean lies above (↑), within (=) or below
+(↓) BC's interval, and the number of runs. CDSA adjusts the finished BC of the same seed; its step
+sizes are chosen at the very end, so that one evaluation of thirty episodes counts.
+
+Measured on one core of a shared machine, Pendulum-v1, in ms per update: bc 1.1, td3bc 4.1,
+iql 5.2, odice 12, cql 32, mopo 5.8, mobile 33, cocoa on iql 20 and on cql 83, cdsa 4.4, ogsrl 131
+(an iteration); 15 for a step of an ensemble's fit. With the budgets below a seed of all agents on
+one dataset takes some 55 minutes of a core, the table 6 to 8 hours of two, datasets included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from agents.datasets.experts import finished
+from agents.datasets.names import dataset_name, local_names
+from agents.interruption import Terminated
+from agents.runs import Run
+from benchmarks.comparison import tables
+from benchmarks.processes import Pool
+from simenv.errors import ConfigurationError
+from simenv.registry import TASKS
+
+
+class Agent(NamedTuple):
+    """How an agent is trained here.
+
+    Attributes:
+        algorithm: of `simenv train`.
+        steps: updates; of ogsrl, iterations.
+        milliseconds: of an update, as measured; the first estimate of the time left.
+        fit: seconds before the first update, about.
+        flags: beside those of the presets.
+        last: evaluations that count.
+        episodes: of an evaluation.
+        on: agent whose finished run it adjusts.
+    """
+
+    algorithm: str
+    steps: int
+    milliseconds: float
+    fit: float = 0.0
+    flags: tuple[str, ...] = ()
+    last: int = 3
+    episodes: int = 10
+    on: str | None = None
+
+
+CQL_FLAGS = "--base cql --actor-learning-rate 3e-4 --temperature-learning-rate 3e-4 --num-samples 5"
+AGENTS = {
+    "bc": Agent("bc", 20_000, 1.1),
+    "td3bc": Agent("td3bc", 40_000, 4.1),
+    "iql": Agent("iql", 40_000, 5.2),
+    "cql": Agent("cql", 15_000, 32),
+    "mopo": Agent("mopo", 30_000, 5.8, 60),
+    "mobile": Agent("mobile", 15_000, 33, 60),
+    "cocoa-iql": Agent("cocoa", 20_000, 20, 90),
+    "cocoa-cql": Agent("cocoa", 8_000, 83, 90, tuple(CQL_FLAGS.split())),
+    "cdsa": Agent("cdsa", 10_000, 4.4, last=1, episodes=30, on="bc"),
+    "odice": Agent("odice", 20_000, 12),
+    "ogsrl": Agent("ogsrl", 2_000, 131, 60),
+}
+EVALUATIONS = 5
+"""Of a run, equally far apart, beside that of the untrained agent."""
+
+
+class Data(NamedTuple):
+    """A dataset.
+
+    Attributes:
+        id: of its environment.
+        transitions: how many.
+        seconds: that it takes to make, about, its expert included.
+        conservative: weight of CQL's term, by the size of the rewards.
+        split: as of `simenv dataset make`.
+    """
+
+    id: str
+    transitions: int
+    seconds: float
+    conservative: float
+    split: str = "medium-expert"
+
+
+DATASETS = {
+    "pendulum": Data("Pendulum-v1", 20_000, 300, 1.0),
+    "hopper": Data("Hopper-v5", 40_000, 2_400, 1.5),
+    "walker": Data("simenv/SoftWalker2D-v0", 20_000, 900, 2.0),
+    "walker-safe": Data("simenv/SoftWalker2D-Safe-v0", 20_000, 1_200, 2.0),
+}
+
+
+# ------------------------------------------------------------------------------- jobs
+
+
+@dataclass(frozen=True)
+class Make:
+    """A dataset to be made."""
+
+    data: Data
+    needs: tuple[str, ...] = ()
+    group: str = "dataset"
+
+    @property
+    def name(self) -> str:
+        """Of the dataset."""
+        return dataset_name(self.data.id, self.data.split)
+
+    @property
+    def guess(self) -> float:
+        """Seconds that it takes."""
+        return self.data.seconds
+
+    def done(self) -> bool:
+        """Whether it is there."""
+        return self.name in local_names()
+
+    def seconds(self) -> None:
+        """Nobody knows: every dataset is made once."""
+
+    def words(self) -> list[str]:
+        """The command: it goes on by itself with what was begun."""
+        asked = ["--split", self.data.split, "--transitions", str(self.data.transitions)]
+        return ["dataset", "make", self.data.id, *asked, "--no-progress-bar"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """An agent to be trained on a dataset with a seed.
+
+    Attributes:
+        label: of the agent.
+        data_label: of the dataset.
+        seed: of the training.
+        out: folder of all runs.
+        wanted: updates, instead of those in AGENTS.
+    """
+
+    label: str
+    data_label: str
+    seed: int
+    out: Path
+    wanted: int | None = None
+
+    @property
+    def agent(self) -> Agent:
+        """How it is trained."""
+        return AGENTS[self.label]
+
+    @property
+    def steps(self) -> int:
+        """Updates."""
+        return self.wanted or self.agent.steps
+
+    @property
+    def group(self) -> str:
+        """Runs that take equally long; other budgets are other runs."""
+        return f"{self.data_label}-{self.label}-{self.steps}"
+
+    @property
+    def name(self) -> str:
+        """Of the run's folder."""
+        return f"{self.group}-seed{self.seed}"
+
+    @property
+    def run(self) -> Run:
+        """The run, whether it has begun or not."""
+        return Run(self.out / self.name)
+
+    @property
+    def data(self) -> Data:
+        """What it learns from."""
+        return DATASETS[self.data_label]
+
+    @property
+    def base(self) -> Training | None:
+        """The training whose policy this one adjusts, if any."""
+        return None if self.agent.on is None else replace(self, label=self.agent.on)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the jobs that come before."""
+        return (Make(self.data).name, *(() if self.base is None else (self.base.name,)))
+
+    @property
+    def guess(self) -> float:
+        """Seconds that it takes."""
+        return self.agent.fit + self.steps * self.agent.milliseconds / 1000.0
+
+    def done(self) -> bool:
+        """Whether its last checkpoint is there."""
+        return finished(self.run, self.steps)
+
+    def seconds(self) -> float:
+        """What it took, over all resumes."""
+        return self.run.metrics()["seconds"][-1]
+
+    def words(self) -> list[str]:
+        """The command that begins it or goes on with it."""
+        if (self.run.path / "config.json").exists():
+            return ["train", "--resume", str(self.run.path), "--no-progress-bar"]
+        every = str(max(1, self.steps // EVALUATIONS))
+        words = ["train", self.agent.algorithm, "--dataset", Make(self.data).name]
+        words += ["--seed", str(self.seed), "--steps", str(self.steps)]
+        words += ["--eval-every", every, "--save-every", every]
+        words += ["--eval-episodes", str(self.agent.episodes), *self.agent.flags]
+        if "cql" in self.label:
+            words += ["--conservative-weight", str(self.data.conservative)]
+        if self.base is not None:
+            words += ["--policy", str(self.base.run.path)]
+        return [*words, "--out", str(self.run.path), "--no-progress-bar"]
+
+    def row(self) -> dict[str, Any]:
+        """What came of it; score and cost are means of the evaluations that count."""
+        found, last = self.run.metrics(), self.agent.last
+        costs = found.get("cost_mean", [])[-last:]
+        return {
+            "dataset": self.data_label,
+            "agent": self.label,
+            "seed": self.seed,
+            "steps": self.steps,
+            "score": float(np.mean(found["score"][-last:])),
+            "cost": float(np.mean(costs)) if costs else "",
+            "seconds": self.seconds(),
+        }
+
+
+def plan(options: argparse.Namespace) -> tuple[list[Make | Training], list[Training]]:
+    """All jobs in the order in which they are begun, and those that the table is made of.
+
+    Every agent has its first seed on every dataset before any has its second.
+    """
+    wanted = [
+        Training(label, data, seed, options.out, options.steps)
+        for seed in options.seeds
+        for data in options.datasets
+        for label in options.agents
+    ]
+    bases = [job.base for job in wanted if job.base is not None and job.base not in wanted]
+    return [*(Make(DATASETS[name]) for name in options.datasets), *bases, *wanted], wanted
+
+
+# ------------------------------------------------------------------------------- results
+
+
+def report(wanted: Sequence[Training], out: Path) -> list[dict[str, Any]]:
+    """Write rows.csv and table.md of the runs that are finished; the rows."""
+    rows = [job.row() for job in wanted if job.done()]
+    if rows:
+        with (out / "rows.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        (out / "table.md").write_text(tables(rows, limits()))
+    return rows
+
+
+def limits() -> dict[str, float | None]:
+    """Of an episode's cost, by dataset, as the suite suggests them."""
+    tasks = {label: TASKS.get(data.id) for label, data in DATASETS.items()}
+    return {label: task.cost_limit for label, task in tasks.items() if task is not None}
+
+
+# ------------------------------------------------------------------------------- the command
+
+
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--agents", nargs="+", choices=AGENTS, default=list(AGENTS))
+    parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, help="updates of every agent; default AGENTS")
+    parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
+    parser.add_argument("--out", type=Path, default=Path("runs/offline_table"))
+    parser.add_argument("--dry-run", action="store_true", help="print the commands alone")
+    options = parser.parse_args(words)
+    for name in ("jobs", "steps"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ConfigurationError(f"--{name} {value} must be at least 1")
+    return options
+
+
+def terminated(number: int, frame: object) -> None:
+    """End as after Ctrl-C."""
+    raise Terminated
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Make, train and tabulate; the exit code: 1 if a job failed, 130 or 143 if it was stopped."""
+    options = parse(words)
+    root = options.out / "datasets"
+    os.environ["MINARI_DATASETS_PATH"] = str(root.resolve())
+    jobs, wanted = plan(options)
+    if options.dry_run:
+        print("\n".join(f"simenv {shlex.join(job.words())}" for job in jobs if not job.done()))
+        return 0
+    for folder in (root, options.out / "logs"):
+        folder.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, terminated)
+    pool = Pool(options.jobs, options.out / "logs", partial(report, wanted, options.out))
+    try:
+        pool.work(jobs)
+    except KeyboardInterrupt as stop:
+        print("stopped; the same command goes on from here", flush=True)
+        return 143 if isinstance(stop, Terminated) else 130
+    finally:
+        if report(wanted, options.out):
+            print((options.out / "table.md").read_text())
+    return 1 if pool.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
