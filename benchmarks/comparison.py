@@ -62,20 +62,27 @@ def cell(
 
 
 def verdict(value: float, bc: Estimate) -> str:
-    """Whether a value lies above, below or within BC's interval: ↑, ↓ or =."""
+    """Whether a value lies above, below or within BC's interval: ↑, ↓ or =; "" if it is a point."""
+    if bc.low == bc.high:
+        return ""
     return "↑" if value > bc.high else "↓" if value < bc.low else "="
 
 
 def _show(mine: Cell | None, bc: Cell | None = None) -> str:
     if mine is None:
         return "–"
-    words = [f"{mine.found.value:.1f}", _interval(mine.found)]
-    words += [] if bc is None else [verdict(mine.found.value, bc.found)]
-    return " ".join([*words, f"({mine.runs})"])
+    said = "" if bc is None else verdict(mine.found.value, bc.found)
+    words = (_number(mine.found.value), _interval(mine.found), said, f"({mine.runs})")
+    return " ".join(filter(None, words))
 
 
 def _interval(found: Estimate) -> str:
-    return f"[{found.low:.1f}, {found.high:.1f}]"
+    return f"[{_number(found.low)}, {_number(found.high)}]"
+
+
+def _number(value: float) -> str:
+    # Zero has no sign here.
+    return f"{round(value, 1) + 0.0:.1f}"
 
 
 def _cost_head(data: str, limit: float | None) -> str:

@@ -14,10 +14,15 @@ the 95 % interval of a stratified bootstrap, whether the mean lies above (↑), 
 (↓) BC's interval, and the number of runs. CDSA adjusts the finished BC of the same seed; its step
 sizes are chosen at the very end, so that one evaluation of thirty episodes counts.
 
-Measured on one core of a shared machine, Pendulum-v1, in ms per update: bc 1.1, td3bc 4.1,
-iql 5.2, odice 12, cql 32, mopo 5.8, mobile 33, cocoa on iql 20 and on cql 83, cdsa 4.4, ogsrl 131
-(an iteration); 15 for a step of an ensemble's fit. With the budgets below a seed of all agents on
-one dataset takes some 55 minutes of a core, the table 6 to 8 hours of two, datasets included.
+Measured on one core of a shared machine, in ms of processor time per update (iteration of ogsrl):
+
+| | bc | td3bc | iql | cql | mopo | mobile | cocoa-iql | cocoa-cql | cdsa | odice | ogsrl |
+| Pendulum-v1 | 1.1 | 4.1 | 5.2 | 32 | 5.8 | 33 | 20 | 83 | 4.4 | 12 | 131 |
+| 30 observations, 4 actions | 1.7 | 4.8 | 6.7 | 34 | 7.9 | 40 | 23 | 116 | 8.7 | 21 | 187 |
+
+and for the latter an epoch of a model on 20,000 transitions 0.9 s, COCOA's policy to anchors 30 s,
+OGSRL's guardian 9 s, an evaluation of ten episodes 1 s. With the budgets below a seed of all agents
+is some 60 minutes of a core per dataset, the table 6 to 8 hours of two, datasets included.
 """
 
 from __future__ import annotations
@@ -52,7 +57,7 @@ class Agent(NamedTuple):
     Attributes:
         algorithm: of `simenv train`.
         steps: updates; of ogsrl, iterations.
-        milliseconds: of an update, as measured; the first estimate of the time left.
+        milliseconds: of an update on the walkers; the first estimate of the time left.
         fit: seconds before the first update, about.
         flags: beside those of the presets.
         last: evaluations that count.
@@ -72,17 +77,17 @@ class Agent(NamedTuple):
 
 CQL_FLAGS = "--base cql --actor-learning-rate 3e-4 --temperature-learning-rate 3e-4 --num-samples 5"
 AGENTS = {
-    "bc": Agent("bc", 20_000, 1.1),
-    "td3bc": Agent("td3bc", 40_000, 4.1),
-    "iql": Agent("iql", 40_000, 5.2),
-    "cql": Agent("cql", 15_000, 32),
-    "mopo": Agent("mopo", 30_000, 5.8, 60),
-    "mobile": Agent("mobile", 15_000, 33, 60),
-    "cocoa-iql": Agent("cocoa", 20_000, 20, 90),
-    "cocoa-cql": Agent("cocoa", 8_000, 83, 90, tuple(CQL_FLAGS.split())),
-    "cdsa": Agent("cdsa", 10_000, 4.4, last=1, episodes=30, on="bc"),
-    "odice": Agent("odice", 20_000, 12),
-    "ogsrl": Agent("ogsrl", 2_000, 131, 60),
+    "bc": Agent("bc", 20_000, 1.7),
+    "td3bc": Agent("td3bc", 40_000, 4.8),
+    "iql": Agent("iql", 40_000, 6.7),
+    "cql": Agent("cql", 15_000, 34),
+    "mopo": Agent("mopo", 30_000, 7.9, 40),
+    "mobile": Agent("mobile", 12_000, 40, 40),
+    "cocoa-iql": Agent("cocoa", 20_000, 23, 80),
+    "cocoa-cql": Agent("cocoa", 6_000, 116, 80, tuple(CQL_FLAGS.split())),
+    "cdsa": Agent("cdsa", 10_000, 8.7, last=1, episodes=30, on="bc"),
+    "odice": Agent("odice", 15_000, 21),
+    "ogsrl": Agent("ogsrl", 2_000, 187, 35),
 }
 EVALUATIONS = 5
 """Of a run, equally far apart, beside that of the untrained agent."""
@@ -108,9 +113,9 @@ class Data(NamedTuple):
 
 DATASETS = {
     "pendulum": Data("Pendulum-v1", 20_000, 300, 1.0),
-    "hopper": Data("Hopper-v5", 40_000, 2_400, 1.5),
-    "walker": Data("simenv/SoftWalker2D-v0", 20_000, 900, 2.0),
-    "walker-safe": Data("simenv/SoftWalker2D-Safe-v0", 20_000, 1_200, 2.0),
+    "hopper": Data("Hopper-v5", 40_000, 2_700, 1.5),
+    "walker": Data("simenv/SoftWalker2D-v0", 20_000, 300, 2.0),
+    "walker-safe": Data("simenv/SoftWalker2D-Safe-v0", 20_000, 400, 2.0),
 }
 
 
