@@ -296,7 +296,11 @@ class OGSRL(ModelBased):
         step, feasible = constrained_step(gradients, solved, excess.tolist(), self.max_kl)
         taken = self._search(found, advantages, before, step, excess)
         divergence = self._divergence(found, before).detach()
-        noted = {"kl": divergence, "step": torch.tensor(taken), "std": self.actor.std().mean()}
+        noted = {
+            "kl": divergence,
+            "step_share": torch.tensor(taken),
+            "std": self.actor.std().mean(),
+        }
         return noted | {"recovery": torch.tensor(float(not feasible))}
 
     def _policy(self, found: Rollouts) -> Normal:

@@ -242,7 +242,7 @@ def test_a_step_stays_in_its_trust_region():
     assert 0 < model.losses["kl"] <= 0.005
     before = [p.clone() for p in model.actor.parameters()]
     model._divergence = lambda *_: sum(p.sum() for p in model.actor.parameters()) ** 2 + 1
-    assert model.update(model.sample())["step"] == 0.0
+    assert model.update(model.sample())["step_share"] == 0.0
     assert all(torch.equal(a, b) for a, b in zip(before, model.actor.parameters(), strict=True))
 
 
