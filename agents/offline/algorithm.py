@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -339,3 +340,9 @@ class OfflineAlgorithm(PersistentOffline):
             mine = (dataset.observation_space, dataset.action_space)
             require_fit(dataset.source.name, mine, env_spaces)
         return dataset
+
+
+def follow_cosine(optimizer: Optimizer, rate: float, progress: float) -> None:
+    """Set an optimiser's step size to η ½ (1 + cos π·progress), with η = `rate`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * 0.5 * (1.0 + math.cos(math.pi * progress))

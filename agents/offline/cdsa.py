@@ -156,7 +156,7 @@ class CDSA(OfflineAlgorithm):
 
     def next_states(self, observations: Tensor, actions: Tensor) -> Tensor:
         """Standardised states (B, O) that the forward model foresees; arguments as of `pairs`."""
-        return observations + restored(self.change_scale, self._change(observations, actions))
+        return observations + self.change_scale.inverse(self._change(observations, actions))
 
     def _change(self, observations: Tensor, actions: Tensor) -> Tensor:
         """What the forward model foresees of s' − s, standardised once more, (B, O)."""
@@ -172,8 +172,7 @@ class CDSA(OfflineAlgorithm):
         """
         variance = self.sigma**2
         score = self.score(self.pairs(observations, actions), self.sigma)
-        scale = self.action_scale.std + self.action_scale.epsilon
-        by_action = variance * scale * score[:, self.num_features :]
+        by_action = variance * self.action_scale.scale * score[:, self.num_features :]
         after = self.next_states(observations, actions)
         denoised = after + variance * self.state_score(after, self.sigma)
         there, here = (self._between(observations, state) for state in (denoised, after))
@@ -325,11 +324,6 @@ class CDSA(OfflineAlgorithm):
         """Go on from what `get_extra_state` gave."""
         super().set_extra_state(state)
         self.action_step, self.state_step = state["steps"]
-
-
-def restored(scale: Standardiser, values: Tensor) -> Tensor:
-    """What a standardiser made values (…, D) of."""
-    return values * (scale.std + scale.epsilon) + scale.mean
 
 
 def least_enough(distances: Sequence[float], densities: Sequence[float], wanted: float) -> int:

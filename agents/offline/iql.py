@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any
 
 import torch
 from stable_baselines3.common.utils import polyak_update
 from torch import Tensor
 
-from agents.offline.algorithm import OfflineAlgorithm
+from agents.offline.algorithm import OfflineAlgorithm, follow_cosine
 from agents.offline.data import Batch
 from agents.offline.networks import Critics, GaussianActor
 from agents.train_options import check_range
@@ -102,8 +101,7 @@ class IQL(OfflineAlgorithm):
     def schedule(self, progress: float) -> None:
         """The actor's step size, η ½ (1 + cos π·progress)."""
         if self.cosine:
-            for group in self.actor_optimizer.param_groups:
-                group["lr"] = self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+            follow_cosine(self.actor_optimizer, self.learning_rate, progress)
 
     def act(self, observations: Tensor, deterministic: bool) -> Tensor:
         """The mean of π, or a draw."""

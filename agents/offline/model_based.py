@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from agents.offline.algorithm import OfflineAlgorithm
+from agents.offline.algorithm import OfflineAlgorithm, follow_cosine
 from agents.offline.data import Batch
 from agents.offline.dynamics import Dynamics, Outcome
 from agents.offline.rollouts import RolloutBuffer
@@ -96,8 +95,7 @@ class ModelBased(OfflineAlgorithm):
 
     def raw(self, observations: Tensor) -> Tensor:
         """Observations as the dataset has them, from what `encode` made of them."""
-        norm = self.normalizer
-        return observations * (norm.std + norm.epsilon) + norm.mean
+        return self.normalizer.inverse(observations)
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of the constructor, with where episodes end as it was settled."""
@@ -177,8 +175,8 @@ class ModelSAC(ModelBased, OfflineSAC):
         real = self.draw(self.num_real)
         if self.num_real == self.batch_size:
             return self.prepare(real)
-        self.fit_model()
         if self.num_timesteps % self.rollout_every == 0:
+            self.fit_model()
             self.roll_out()
         model = self.rollouts.sample(self.batch_size - self.num_real, self._generator)
         pairs = zip(real._replace(costs=None)[:5], model[:5], strict=True)
@@ -218,9 +216,7 @@ class ModelSAC(ModelBased, OfflineSAC):
     def schedule(self, progress: float) -> None:
         """The actor's step size, η ½ (1 + cos π·progress)."""
         if self.cosine:
-            for group in self.actor_optimizer.param_groups:
-                rate = self.actor_learning_rate
-                group["lr"] = rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+            follow_cosine(self.actor_optimizer, self.actor_learning_rate, progress)
 
     # ------------------------------------------------------------------ state
 

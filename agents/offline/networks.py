@@ -188,6 +188,15 @@ class Standardiser(nn.Module):
         self.mean.copy_(mean)
         self.std.copy_(var.sqrt())
 
+    @property
+    def scale(self) -> Tensor:
+        """What is divided by, (O,)."""
+        return self.std + self.epsilon
+
     def forward(self, observations: Tensor) -> Tensor:
         """(…, O) to (…, O)."""
-        return (observations - self.mean) / (self.std + self.epsilon)
+        return (observations - self.mean) / self.scale
+
+    def inverse(self, standardised: Tensor) -> Tensor:
+        """What `forward` made (…, O) of."""
+        return standardised * self.scale + self.mean

@@ -12,6 +12,21 @@ from agents.offline.dynamics import Outcome
 from agents.offline.ensemble import Members
 from tests.agents.offline.test_algorithm import assert_same
 
+BANDIT: dict[str, Any] = {
+    "net_arch": (32, 32),
+    "batch_size": 64,
+    "learning_rate": 3e-3,
+    "actor_learning_rate": 3e-3,
+    "temperature": 0.005,
+    "model_widths": (32, 32),
+    "model_max_epochs": 60,
+    "model_learning_rate": 3e-3,
+    "rollout_every": 100,
+    "rollout_batch": 1_000,
+    "penalty": 0.1,
+}
+"""Enough to learn the reward of `sets.bandit`."""
+
 TINY: dict[str, Any] = {
     "net_arch": (8,),
     "batch_size": 16,

@@ -7,11 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
-from agents.offline.data import Transitions
+from agents.offline.data import Batch, Transitions
 
 minari = pytest.importorskip("minari")
+
+BATCH = Batch(
+    observations=torch.tensor([[1.0], [2.0]]),
+    actions=torch.tensor([[0.5], [-0.5]]),
+    rewards=torch.tensor([[1.0], [3.0]]),
+    next_observations=torch.tensor([[2.0], [4.0]]),
+    terminated=torch.tensor([[0.0], [1.0]]),
+)
+"""Two transitions, the second to an end, to work losses out by hand."""
 
 BOXES = (spaces.Box(-10.0, 10.0, (2,), np.float32), spaces.Box(-2.0, 2.0, (1,), np.float32))
 """Spaces of the episodes below."""

@@ -11,18 +11,10 @@ from torch import nn
 
 from agents.offline.bc import BC
 from agents.offline.cql import CQL
-from agents.offline.data import Batch
 from agents.offline.iql import IQL, expectile_loss
 from agents.offline.td3bc import TD3BC
-from tests.agents.offline.sets import bandit
+from tests.agents.offline.sets import BATCH, bandit
 
-BATCH = Batch(
-    observations=torch.tensor([[1.0], [2.0]]),
-    actions=torch.tensor([[0.5], [-0.5]]),
-    rewards=torch.tensor([[1.0], [3.0]]),
-    next_observations=torch.tensor([[2.0], [4.0]]),
-    terminated=torch.tensor([[0.0], [1.0]]),
-)
 TINY = {"net_arch": (4,), "batch_size": 2, "seed": 0, "gamma": 0.5}
 
 

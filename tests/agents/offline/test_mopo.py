@@ -9,7 +9,7 @@ from agents.offline.data import Batch
 from agents.offline.mopo import MOPO, uncertainty
 from agents.offline.rollouts import RolloutBuffer
 from simenv.errors import ConfigurationError
-from tests.agents.offline.models import ROLLOUTS, TINY, assert_resumes, outcome
+from tests.agents.offline.models import BANDIT, ROLLOUTS, TINY, assert_resumes, outcome
 from tests.agents.offline.sets import bandit, regret
 from tests.agents.offline.systems import linear
 
@@ -185,20 +185,7 @@ def test_what_is_saved_acts_the_same(tmp_path):
 
 def test_it_solves_a_bandit():
     """By a model of the reward alone; zero has a regret of 0.21, 0.01 is an error of 0.1 in 2."""
-    options = {
-        "net_arch": (32, 32),
-        "batch_size": 64,
-        "learning_rate": 3e-3,
-        "actor_learning_rate": 3e-3,
-        "temperature": 0.005,
-        "model_widths": (32, 32),
-        "model_max_epochs": 60,
-        "model_learning_rate": 3e-3,
-        "rollout_every": 100,
-        "rollout_batch": 1_000,
-        "rollout_length": 1,
-        "penalty": 0.1,
-    }
+    options = BANDIT | {"rollout_length": 1}
     assert regret(mopo(bandit(1_000), **options).learn(400)) < 0.01
 
 

@@ -8,18 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from agents.offline.data import Batch
 from agents.offline.sac import OfflineSAC
 from simenv.errors import ConfigurationError
-from tests.agents.offline.sets import bandit, regret
+from tests.agents.offline.sets import BATCH, bandit, regret
 
-BATCH = Batch(
-    observations=torch.tensor([[1.0], [2.0]]),
-    actions=torch.tensor([[0.5], [-0.5]]),
-    rewards=torch.tensor([[1.0], [3.0]]),
-    next_observations=torch.tensor([[2.0], [4.0]]),
-    terminated=torch.tensor([[0.0], [1.0]]),
-)
 TINY = {"net_arch": (4,), "batch_size": 2, "seed": 0, "gamma": 0.5}
 
 
