@@ -159,13 +159,15 @@ class TrainOGSRL(TrainModelBased):
     """Steps of a line search."""
     value_epochs: int = 2
     """Passes over an iteration's states by which values are fitted."""
+    clone_steps: int = 2_000
+    """Updates by which the policy is cloned from the data at first; 0: it starts untrained."""
     initial_std: float = 0.6065
-    """Deviation of the policy at first."""
+    """Deviation of the policy at first; of a cloned one, the largest."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_bounds(self, rollouts=1, rollout_length=1, search_steps=1, value_epochs=1)
-        check_bounds(self, guardian_points=1)
+        check_bounds(self, guardian_points=1, clone_steps=0)
         if self.horizon is not None:
             check_bounds(self, horizon=1)
         check_real(self, "cost_limit", at_least=0.0)

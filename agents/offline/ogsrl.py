@@ -13,7 +13,7 @@ from torch.distributions import Normal, kl_divergence
 from agents.horizon import find_horizon
 from agents.offline.data import Batch
 from agents.offline.guardian import Guardian
-from agents.offline.model_based import ModelBased
+from agents.offline.model_based import CHUNK, ModelBased
 from agents.offline.networks import Critics, GaussianActor
 from agents.offline.trust_region import (
     conjugate_gradient,
@@ -27,6 +27,8 @@ from simenv.errors import ConfigurationError, require_count
 
 BACKTRACK = 0.8
 """Factor between two steps of a line search."""
+LEAST_STD = 0.05
+"""Deviation of a cloned policy at least: the divergence of a step goes with its inverse square."""
 
 
 class Rollouts(NamedTuple):
@@ -72,8 +74,10 @@ class OGSRL(ModelBased):
         damping: added to the curvature of the divergence.
         search_steps: of a line search.
         value_epochs: passes over an iteration's states by which values are fitted.
-        initial_std: deviation of the policy at first.
-        learning_rate: Adam's step size of the values.
+        clone_steps: updates by which the policy is cloned from the data before the first
+            iteration; 0: it starts untrained.
+        initial_std: deviation of the policy at first; of a cloned one, the largest.
+        learning_rate: Adam's step size of the values, and of cloning.
         net_arch: widths of the hidden layers.
         options: everything else that `ModelBased` takes.
 
@@ -104,6 +108,7 @@ class OGSRL(ModelBased):
         damping: float = 0.1,
         search_steps: int = 30,
         value_epochs: int = 2,
+        clone_steps: int = 2_000,
         initial_std: float = 0.6065,
         learning_rate: float = 1e-3,
         net_arch: Sequence[int] = (128, 128),
@@ -113,6 +118,8 @@ class OGSRL(ModelBased):
             require_count(name, count)
         for name, count in (("search_steps", search_steps), ("value_epochs", value_epochs)):
             require_count(name, count)
+        if clone_steps:
+            require_count("clone_steps", clone_steps)
         check_range("cost_limit", cost_limit or 0.0, at_least=0.0)
         check_range("guardian_limit", guardian_limit, at_least=0.0, at_most=1.0)
         check_range("gae_lambda", gae_lambda, at_least=0.0, at_most=1.0)
@@ -125,7 +132,7 @@ class OGSRL(ModelBased):
         self.num_rollouts, self.rollout_length, self.starts = rollouts, rollout_length, starts
         self.gae_lambda, self.max_kl, self.damping = gae_lambda, max_kl, damping
         self.search_steps, self.value_epochs = search_steps, value_epochs
-        self.initial_std = initial_std
+        self.clone_steps, self.initial_std = clone_steps, initial_std
         self.guardian = Guardian(guardian_share, guardian_points, guardian_bandwidth)
         super().__init__(dataset, env, learning_rate=learning_rate, net_arch=net_arch, **options)
 
@@ -187,6 +194,30 @@ class OGSRL(ModelBased):
             self.fit_model()
             data = self.dataset
             self.guardian.fit(data.observations, data.actions, self._generator)
+            self.clone()
+
+    def clone(self) -> None:
+        """Bring the policy to the data: its mean to the actions, its deviation to their errors.
+
+        An untrained policy leaves the data at once, and its first iterations only bring it back.
+        """
+        optimizer = self.adam(self.actor.network)
+        for _ in range(self.clone_steps):
+            batch = self.prepare(self.draw(self.batch_size))
+            error = (self.actor(batch.observations) - batch.actions).square()
+            self.descend(optimizer, "clone_loss", error.mean())
+        if self.clone_steps:
+            self._fit_std()
+
+    @torch.no_grad()
+    def _fit_std(self) -> None:
+        data = self.dataset
+        squares = torch.zeros(self.num_actions, device=self.device)
+        pairs = zip(data.observations.split(CHUNK), data.actions.split(CHUNK), strict=True)
+        for observations, actions in pairs:
+            squares += (self.actor(self.encode(observations)) - actions).square().sum(dim=0)
+        std = (squares / len(data)).sqrt().clamp(LEAST_STD, max(LEAST_STD, self.initial_std))
+        self.actor.log_std.copy_(std.log())
 
     @torch.no_grad()
     def roll_out(self, observations: Tensor) -> Rollouts:

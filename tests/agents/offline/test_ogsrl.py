@@ -17,7 +17,7 @@ from simenv.errors import ConfigurationError
 from tests.agents.offline.models import TINY, assert_resumes
 from tests.agents.offline.systems import linear
 
-MORE = {"rollouts": 6, "rollout_length": 4, "guardian_points": 100}
+MORE = {"rollouts": 6, "rollout_length": 4, "guardian_points": 100, "clone_steps": 3}
 
 
 def ogsrl(data=None, **options) -> OGSRL:
@@ -249,6 +249,30 @@ def test_a_step_stays_in_its_trust_region():
 # ------------------------------------------------------------------ the agent
 
 
+def test_the_policy_starts_as_a_clone():
+    """The data's actions are −0.9 s₀ and a tenth of a uniform number, of deviation 0.1/√3."""
+    model = ogsrl(net_arch=(32,), batch_size=64, clone_steps=1_000, learning_rate=3e-3)
+    model._prepare_model()
+    seen = model.dataset.observations
+    error = model.actor(model.encode(seen)) + 0.9 * seen[:, :1]
+    noise = 0.1 / np.sqrt(3)
+    # The clone averages 300 draws over few parameters: it errs by much less than they do.
+    assert error.square().mean().sqrt().item() < 0.5 * noise
+    # Root of the sum of both squares; the deviation of 300 draws is known to 1/√600 = 4 %.
+    assert model.actor.std().item() == pytest.approx(noise, rel=0.2)
+
+
+def test_a_clone_is_no_wider_than_asked_and_can_be_left_out():
+    """One step leaves errors of about 0.5, as large as the actions; none leaves the weights."""
+    wide = ogsrl(clone_steps=1, initial_std=0.2)
+    wide._prepare_model()
+    assert wide.actor.std().item() == pytest.approx(0.2)
+    model = ogsrl(clone_steps=0)
+    before = [p.clone() for p in model.actor.parameters()]
+    model._prepare_model()
+    assert all(torch.equal(a, b) for a, b in zip(before, model.actor.parameters(), strict=True))
+
+
 @pytest.mark.parametrize("at", [0, 2])
 def test_resume_equals_the_uninterrupted_training(at, tmp_path):
     """Before model and guardian are fitted, and after."""
@@ -317,6 +341,7 @@ def test_costs_that_are_not_there():
         {"max_kl": 0.0},
         {"damping": -1.0},
         {"initial_std": 0.0},
+        {"clone_steps": -1},
         {"starts": "last"},
     ],
 )
