@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+# Read by torch when it is imported, here and in processes that tests start: small networks gain
+# nothing from threads, and those of several test processes wait for each other in busy loops.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 Measurement = tuple[str, float, float, float, float]
 """Case, expected, measured, error and tolerance."""
