@@ -1,4 +1,4 @@
-"""CDSA: scores, models, adjusted actions, tuning by density, runs, exact resume."""
+"""CDSA: models, directions, tuning by density, runs, exact resume."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from torch import nn
 
 from agents import cli
 from agents.algorithms import ALGORITHMS
@@ -16,41 +15,16 @@ from agents.offline.bc import BC
 from agents.offline.cdsa import CDSA, STEPS
 from agents.offline.data import Transitions
 from agents.offline.options import TrainCDSA
-from agents.offline.scores import ScoreNetwork, denoising_loss, noise_levels
 from agents.offline.support import OUTSIDE, log_density
 from agents.options import Resume
 from agents.runs import Run
 from agents.train_options import preset
 from agents.training import load_agent, resume, train
 from simenv.errors import ConfigurationError, RunError
+from tests.agents.offline.policies import TINY, Policy, noisy
 from tests.agents.offline.sets import bandit, pendulum
 from tests.agents.offline.test_algorithm import assert_same
 from tests.agents.offline.test_losses import BATCH, Known, changed, weights
-
-TINY = {"net_arch": (8,), "batch_size": 16, "seed": 1}
-
-
-class Policy:
-    """Actions by a function of observations."""
-
-    def __init__(self, function, **spaces_of) -> None:
-        self.function = function
-        self.__dict__.update(spaces_of)
-
-    def predict(self, observation, state=None, episode_start=None, deterministic=True):
-        """The state that is handed back says what was asked."""
-        return self.function(np.asarray(observation)), (state, episode_start, deterministic)
-
-
-def noisy(seed: int = 0, deviation: float = 0.6) -> Policy:
-    """The best actions of `bandit`, with noise."""
-
-    def act(seen):
-        rng = np.random.default_rng(seed)
-        best = 0.8 * seen + deviation * rng.standard_normal(seen.shape)
-        return np.clip(best, -1.0, 1.0).astype(np.float32)
-
-    return Policy(act)
 
 
 @pytest.fixture(scope="module")
@@ -59,49 +33,6 @@ def trained() -> CDSA:
     data = bandit(noise=0.2)
     options = {"net_arch": (32,), "batch_size": 128, "learning_rate": 5e-3, "seed": 0}
     return CDSA(data, **options, policy=noisy(), tune=False).learn(250)
-
-
-# ------------------------------------------------------------------ scores
-
-
-def test_noise_levels_are_geometric():
-    """From .01 to 1, each the same multiple of the one before."""
-    levels = noise_levels()
-    assert (levels[0].item(), levels[-1].item()) == pytest.approx((0.01, 1.0))
-    torch.testing.assert_close(levels[1:] / levels[:-1], torch.full((9,), 100 ** (1 / 9)))
-
-
-def test_denoising_loss():
-    """Without F the score at x = 0 is −σε / (1 + σ²), so that ε / (1 + σ²) is left."""
-    network = ScoreNetwork(3, (4,))
-    nn.init.zeros_(network.network[-1].weight)
-    nn.init.zeros_(network.network[-1].bias)
-    torch.manual_seed(0)
-    found = denoising_loss(network, torch.zeros(50_000, 3))
-    # E 1 / (1 + σ²)² over the levels; 150,000 squared normals are good to √(2 / 150,000).
-    expected = (1 + noise_levels().square()).pow(-2).mean()
-    torch.testing.assert_close(found, expected, rtol=0.015, atol=0)
-
-
-def test_the_score_of_a_gaussian():
-    """−(Σ + σ²)⁻¹ x for correlated x of deviation 1, by direction and by size."""
-    torch.manual_seed(0)
-    covariance = torch.tensor([[1.0, 0.8, 0.0], [0.8, 1.0, -0.4], [0.0, -0.4, 1.0]])
-    points = torch.randn(20_000, 3) @ torch.linalg.cholesky(covariance).T
-    network = ScoreNetwork(3, (64, 64))
-    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1_000)
-    for _ in range(1_000):
-        optimizer.zero_grad()
-        denoising_loss(network, points[torch.randint(20_000, (256,))]).backward()
-        optimizer.step()
-        schedule.step()
-    seen = points[:2_000]
-    for sigma in (0.2, 0.5, 1.0):
-        exact = -seen @ torch.linalg.inv(covariance + sigma**2 * torch.eye(3))
-        found = network(seen, sigma).detach()
-        assert torch.cosine_similarity(found, exact).mean() > 0.98
-        assert (found - exact).norm() / exact.norm() < 0.2
 
 
 # ------------------------------------------------------------------ models
@@ -170,74 +101,6 @@ def test_the_models_learn_a_linear_system():
         losses = model.all_losses(batch)
     assert losses["inverse_loss"] < 0.05**2
     assert losses["dynamics_loss"] < 0.1**2
-
-
-# ------------------------------------------------------------------ adjusted actions
-
-
-def test_steps_of_zero_return_the_policys_actions_bit_by_bit(trained):
-    """Even where they are beyond the bounds, negative zeros, or of another type."""
-    given = np.array([[-0.0], [1e-30], [0.1], [3.0]], np.float64)
-    adjusted = trained.wrap(Policy(lambda seen: given), action_step=0.0, state_step=0.0)
-    actions, after = adjusted.predict(np.zeros((4, 1)), "before", "start", False)
-    assert actions.tobytes() == given.tobytes()
-    assert actions.dtype == np.float64
-    assert after == ("before", "start", False)
-
-
-def test_actions_are_moved_along_the_directions():
-    """In the units of the environment, each step with its own size, up to the bounds."""
-    space = spaces.Box(np.float32([-3.0]), np.float32([5.0]))
-    raw = bandit(40)
-    data = Transitions.from_arrays(
-        raw.observations,
-        1 + 4 * raw.actions,
-        np.zeros(40),
-        raw.observations,
-        np.ones(40),
-        action_space=space,
-    )
-    model = CDSA(data, **TINY)
-    asked = []
-    ways = (torch.full((2, 1), 0.1), torch.full((2, 1), 0.01))
-    model.directions = lambda s, a: asked.append((s, a)) or ways
-    policy = Policy(lambda seen: np.float32([[1.0], [4.9]]))
-    observations = np.float32([[0.5], [-0.5]])
-    actions, _ = model.wrap(policy, action_step=2.0, state_step=3.0).predict(observations)
-    # 2 · .1 + 3 · .01 of half the range, which is 4.
-    np.testing.assert_allclose(actions, [[1.92], [5.0]], rtol=1e-6)
-    assert actions.dtype == np.float32
-    torch.testing.assert_close(asked[0][0], model.normalizer(torch.tensor(observations)))
-    torch.testing.assert_close(asked[0][1], torch.tensor([[0.0], [0.975]]))
-
-
-def test_one_observation_or_many(trained):
-    """The same action."""
-    policy = Policy(lambda seen: 0.5 * np.ones_like(seen, np.float32))
-    adjusted = trained.wrap(policy)
-    many, one = adjusted.predict(np.float32([[0.1], [0.2]]))[0], adjusted.predict([0.2])[0]
-    assert (many.shape, one.shape) == ((2, 1), (1,))
-    np.testing.assert_allclose(one, many[1], rtol=1e-6)
-
-
-def test_a_policy_of_stable_baselines3():
-    """Anything with `predict` will do."""
-    from stable_baselines3 import SAC
-
-    policy = SAC("MlpPolicy", "Pendulum-v1", seed=0)
-    rng = np.random.default_rng(0)
-    data = Transitions.from_arrays(
-        rng.standard_normal((40, 3)),
-        rng.uniform(-2, 2, (40, 1)),
-        np.zeros(40),
-        rng.standard_normal((40, 3)),
-        np.zeros(40, bool),
-        action_space=policy.action_space,
-    )
-    model = CDSA(data, **TINY, policy=policy).learn(2)
-    plain, moved = (p.predict(np.zeros((2, 3)), deterministic=True)[0] for p in (policy, model))
-    assert moved.shape == plain.shape
-    assert policy.action_space.contains(moved[0])
 
 
 def test_densities_rise_with_small_steps(trained):
