@@ -16,7 +16,12 @@ def drift(observations: Tensor, actions: Tensor) -> Tensor:
 
 
 def linear(
-    size: int = 3_000, noise: float = 0.02, *, costs: bool = False, narrow: bool = False
+    size: int = 3_000,
+    noise: float = 0.02,
+    *,
+    costs: bool = False,
+    narrow: bool = False,
+    device: str = "cpu",
 ) -> Transitions:
     """A linear system: r = −s₀², c = a², and an end of the episode where s₀' > 0.8.
 
@@ -25,6 +30,7 @@ def linear(
         noise: deviation of s' where s₀ = −1; it grows linearly to five times that at s₀ = 1.
         costs: keep them.
         narrow: s₁ near s₀ and a near −s₀, so that most of the box is outside; else all uniform.
+        device: where the transitions lie.
     """
     rng = np.random.default_rng(0)
     s = rng.uniform(-1.0, 1.0, (size, 2)).astype(np.float32)
@@ -35,4 +41,5 @@ def linear(
     std = noise * (1 + 2 * (s[:, :1] + 1))
     after = s + change + std * rng.standard_normal((size, 2))
     more = {"costs": a[:, 0] ** 2} if costs else {}
-    return Transitions.from_arrays(s, a, -(s[:, 0] ** 2), after, after[:, 0] > 0.8, **more)
+    ends = after[:, 0] > 0.8
+    return Transitions.from_arrays(s, a, -(s[:, 0] ** 2), after, ends, device=device, **more)
