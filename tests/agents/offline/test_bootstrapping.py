@@ -17,18 +17,18 @@ LIMITED = 3
 """The state in which an episode goes on for ever, but for its time limit."""
 VALUES = (1 + GAMMA + GAMMA**2, 1 + GAMMA, 1.0, 1 / (1 - GAMMA))
 """Of the states 0, 1 and 2, the last of them before an end, and of the one without an end."""
-TOLERANCE = 0.05
-"""A fifth of γ², the least that a step left out anywhere, or one too many, changes in a value."""
+TOLERANCE = 0.1
+"""Less than half of γ², the least that a step left out, or one too many, changes in a value."""
 
 OPTIONS = {
     "net_arch": (32,),
     "batch_size": 64,
-    "learning_rate": 5e-3,
+    "learning_rate": 1e-2,
     "gamma": GAMMA,
-    "tau": 0.1,
+    "tau": 0.2,
     "seed": 0,
 }
-SOFT = {"temperature": 0.0, "actor_learning_rate": 5e-3}
+SOFT = {"temperature": 0.0, "actor_learning_rate": 1e-3}
 """Without entropy the values are those of the rewards alone."""
 AGENTS = {
     "iql": (IQL, {}),
@@ -60,7 +60,7 @@ def chain(copies: int = 40) -> Transitions:
 def test_values_are_discounted_returns(name):
     """Of every state and action of the data, by the critics and where there is one by V."""
     agent, more = AGENTS[name]
-    model = agent(chain(), **OPTIONS | more).learn(500)
+    model = agent(chain(), **OPTIONS | more).learn(300)
     batch = model.prepare(model.dataset.at(torch.arange(len(model.dataset))))
     expected = torch.tensor(VALUES).repeat(len(batch.actions) // 4)[:, None]
     with torch.no_grad():
