@@ -18,6 +18,7 @@ from simenv.registry import FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = 12
+TASK_IDS = [spec.id for spec in FAMILIES]
 
 
 def fingerprint(task_id: str, seed: int) -> str:
@@ -36,22 +37,39 @@ def fingerprint(task_id: str, seed: int) -> str:
     return digest.hexdigest()
 
 
-@pytest.mark.parametrize("task_id", [spec.id for spec in FAMILIES])
-def test_fresh_processes_agree(task_id):
-    """Two fresh processes give the same rollout and gradients to the last bit; seeds differ."""
-    script = f"import sys, runpy; m = runpy.run_path({str(Path(__file__))!r})\n"
-    script += f"print(m['fingerprint']({task_id!r}, 0)); print(m['fingerprint']({task_id!r}, 1))"
+def main(task_ids: list[str]) -> None:
+    """Print the fingerprints of some tasks with two seeds, a line each."""
+    for task_id in task_ids:
+        print(task_id, fingerprint(task_id, 0), fingerprint(task_id, 1), flush=True)
+
+
+@pytest.fixture(scope="module")
+def printed() -> list[dict[str, list[str]]]:
+    """What two fresh processes print, by task; the second takes the tasks the other way round.
+
+    So a task's hash does not depend on what the process has done before, either.
+    """
+    script = f"import sys, runpy; runpy.run_path({str(Path(__file__))!r})['main'](sys.argv[1:])"
     runs = [
         subprocess.Popen(
-            [sys.executable, "-c", script],
+            [sys.executable, "-c", script, *order],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for _ in range(2)
+        for order in (TASK_IDS, reversed(TASK_IDS))
     ]
-    first, second = (run.communicate(timeout=300)[0].split() for run in runs)
+    lines = [run.communicate(timeout=900)[0].splitlines() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    words = [[line.split() for line in own if line.startswith("simenv/")] for own in lines]
+    return [{name: hashes for name, *hashes in own} for own in words]
+
+
+@pytest.mark.parametrize("task_id", TASK_IDS)
+def test_fresh_processes_agree(task_id, printed):
+    """Two fresh processes give the same rollout and gradients to the last bit; seeds differ."""
+    first, second = (hashes[task_id] for hashes in printed)
     assert len(first) == 2
     assert first == second
     assert first[0] != first[1]

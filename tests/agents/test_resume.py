@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import simenv
-from agents import checkpoints
+from agents import checkpoints, cli
 from agents.algorithms import ALGORITHMS
 from agents.interruption import Interruption, Terminated
 from agents.options import Resume
@@ -353,8 +353,7 @@ def finished(out: Path) -> bool:
 def survives(kills: int, tmp_path: Path, seed: int) -> None:
     """Kill one run so many times at random moments, then let it end and compare."""
     whole, out, rng = tmp_path / "whole", tmp_path / "run", random.Random(seed)
-    process = simenv_process(*LINE.split(), "--out", whole)
-    assert process.wait() == 0
+    assert cli.main([*LINE.split(), "--out", str(whole)]) == 0
     killed = 0
     while killed < kills:
         running = kill_once(out, rng.uniform(0.0, 1.0))
@@ -365,8 +364,7 @@ def survives(kills: int, tmp_path: Path, seed: int) -> None:
             assert content(Run(out)) == content(Run(whole))
             shutil.rmtree(out)
     if out.exists():
-        process = simenv_process("train", "--resume", out, "--no-progress-bar")
-        assert process.wait() == 0
+        assert cli.main(["train", "--resume", str(out), "--no-progress-bar"]) == 0
         assert content(Run(out)) == content(Run(whole))
 
 
