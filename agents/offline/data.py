@@ -156,7 +156,7 @@ class Transitions:
             DatasetError: no transitions, numbers that are not finite, or other spaces.
             ShapeError: arrays of different lengths.
         """
-        seen, acted = np.asarray(observations), np.asarray(actions)
+        seen, acted = _array(observations), _array(actions)
         observation_space = observation_space or _box(np.inf, seen.shape[1:])
         action_space = action_space or _box(1.0, acted.shape[1:])
         size = len(seen)
@@ -168,8 +168,8 @@ class Transitions:
             device=device,
             source=source,
         )
-        ended = np.asarray(terminated, dtype=bool)
-        cut = np.zeros(size, bool) if truncated is None else np.asarray(truncated, dtype=bool)
+        ended = _array(terminated).astype(bool)
+        cut = np.zeros(size, bool) if truncated is None else _array(truncated).astype(bool)
         # Before scaling, which would clip infinity to a bound.
         self._require_finite("actions", acted)
         given = {
@@ -183,7 +183,7 @@ class Transitions:
         if costs is not None:
             given["costs"] = costs
         for name, values in given.items():
-            self._fill(name, np.asarray(values))
+            self._fill(name, _array(values))
         starts = np.concatenate([[True], (ended | cut)[:-1]])[:size]
         self._fill("initial", starts)
         self._fill("episodes", np.cumsum(starts) - 1)
@@ -294,6 +294,11 @@ def require_fit(name: str, mine: tuple[Any, Any], theirs: tuple[Any, Any]) -> No
             f"dataset {name} does not fit the environment: its observations are {seen} and actions "
             f"{acts}, the environment's are {shown} and {taken}; take the environment it is from"
         )
+
+
+def _array(values: Any) -> np.ndarray:
+    """An array of an array, a list, or a tensor on any device."""
+    return values.detach().cpu().numpy() if torch.is_tensor(values) else np.asarray(values)
 
 
 def _box(bound: float, shape: tuple[int, ...]) -> spaces.Box:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from agents.algorithms import ALGORITHMS
+from agents.offline.data import Transitions
 from tests.agents.offline.models import ROLLOUTS, TINY
 from tests.agents.offline.systems import linear
 
@@ -86,3 +87,17 @@ def test_learning_saving_and_going_on(name, device, tmp_path):
     for other in (loaded, again):
         assert devices(other.learn(1)) == {device}
     assert (loaded.num_timesteps, again.num_timesteps) == (1, 3)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_transitions_from_tensors(device):
+    """Tensors of a device, even such as have a gradient, become the same transitions as arrays."""
+    rows = torch.linspace(-1.0, 1.0, 8, device=device, requires_grad=True).reshape(4, 2)
+    ends = torch.tensor([False, True, False, False], device=device)
+    given = (rows, rows[:, :1], rows[:, 0], 2 * rows, ends)
+    options = {"truncated": ends.flip(0), "costs": rows[:, 1]}
+    found = Transitions.from_arrays(*given, **options, device=device)
+    plain = [x.detach().cpu().numpy() for x in (*given, *options.values())]
+    expected = Transitions.from_arrays(*plain[:5], truncated=plain[5], costs=plain[6])
+    assert found.device.type == device
+    assert found.digest() == expected.digest()
