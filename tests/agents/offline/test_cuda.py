@@ -32,7 +32,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ogsrl": (
         "ogsrl",
         TINY
-        | {"rollouts": 6, "rollout_length": 4, "guardian_points": 100}
+        | {"rollouts": 6, "rollout_length": 4, "guardian_points": 100, "clone_steps": 3}
         | {"cost_limit": 2.0, "horizon": 10},
     ),
     "cocoa-cql": ("cocoa", TINY | TRANSDUCED | SAMPLED | {"base": "cql"}),
