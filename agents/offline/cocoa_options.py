@@ -46,7 +46,7 @@ def base_named(name: str) -> Base:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainCOCOA(TrainCQL, TrainIQL, TrainModelBased):
+class TrainCOCOA(TrainCQL, TrainIQL, TrainMOPO, TrainMOBILE):
     """Train another algorithm on a dataset, whose networks see anchors in it and differences."""
 
     base: str = "cql"
@@ -61,31 +61,56 @@ class TrainCOCOA(TrainCQL, TrainIQL, TrainModelBased):
     """Products that it sums for each feature; default 32 for cql, else 4."""
     reverse_length: int = 5
     """Steps backwards from every transition of the dataset."""
+    penalty: float | None = None  # type: ignore[assignment]
+    """Weight of the model's doubt; default 0.5 for mopo, 1.5 for mobile."""
+    rollout_length: int | None = None  # type: ignore[assignment]
+    """Steps of each rollout; default 5 for mopo, 1 for mobile."""
+    entropy_backup: bool | None = None  # type: ignore[assignment]
+    """Count the entropy of the next action in targets; default True for mopo, False for mobile."""
 
     def __post_init__(self) -> None:
         usual = base_named(self.base)
-        for name in ("net_arch", "transduction_arch", "rank"):
+        self._check_foreign()
+        for name, value in self._defaults().items():
             if getattr(self, name) in ((), None):
                 # Frozen, but the run's config must say which it was.
-                object.__setattr__(self, name, getattr(usual, name))
-        super().__post_init__()
+                object.__setattr__(self, name, value)
         check_bounds(self, anchor_steps=0, rank=1, reverse_length=1)
         check_widths(self, "transduction_arch")
-        self._check_foreign()
+        # The bounds of an option are its owner's: those of other bases are as they were.
+        for owner in (usual.options, TrainModelBased):
+            owner(**{f.name: getattr(self, f.name) for f in fields(owner)})
 
     def agent_arguments(self) -> dict[str, Any]:
         """Keyword arguments of the agent's class, without those of other bases."""
         foreign = self._foreign()
         return {k: v for k, v in super().agent_arguments().items() if k not in foreign}
 
+    def _defaults(self) -> dict[str, Any]:
+        """Defaults by name, where they depend on the base."""
+        usual = BASES[self.base]
+        names = ("net_arch", "transduction_arch", "rank")
+        theirs = {f.name: f.default for f in fields(usual.options)}
+        shared = ("penalty", "rollout_length", "entropy_backup")
+        found = {name: getattr(usual, name) for name in names}
+        return found | {name: theirs[name] for name in shared if name in theirs}
+
     def _foreign(self) -> set[str]:
         """Names of options that only other bases have."""
-        mine = {f.name for f in fields(BASES[self.base].options)}
-        others = {f.name for base in BASES.values() for f in fields(base.options)}
-        return others - mine - {f.name for f in fields(TrainModelBased)}
+        return _names(*(base.options for base in BASES.values())) - _names(
+            BASES[self.base].options, TrainModelBased
+        )
 
     def _check_foreign(self) -> None:
         foreign = self._foreign()
         for f in fields(self):
             if f.name in foreign and getattr(self, f.name) != f.default:
-                raise ConfigurationError(f"{f.name} is no option of base {self.base!r}")
+                owners = [k for k, base in BASES.items() if f.name in _names(base.options)]
+                raise ConfigurationError(
+                    f"{f.name} is no option of base {self.base!r}; leave it out, or take base "
+                    f"{' or '.join(owners)}"
+                )
+
+
+def _names(*owners: type[TrainOffline]) -> set[str]:
+    return {f.name for owner in owners for f in fields(owner)}

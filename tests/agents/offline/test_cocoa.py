@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -363,23 +364,43 @@ def test_options_of_the_command():
         TrainCOCOA(dataset="x-v0", base="iql", conservative_weight=1.0)
 
 
+def test_every_option_of_a_base_is_one_of_the_command():
+    """With the base's own default, its bounds, and no value for another base."""
+    for base in BASES:
+        theirs = ALGORITHMS[base].options(dataset="x-v0").agent_arguments()
+        arguments = TrainCOCOA(dataset="x-v0", base=base).agent_arguments()
+        usual = {name: arguments[name] for name in theirs.keys() - {"net_arch"}}
+        assert usual == {name: theirs[name] for name in usual}
+    assert TrainCOCOA(dataset="x-v0", base="mobile", penalty=2.0).agent_arguments()["penalty"] == 2
+    again = replace(TrainCOCOA(dataset="x-v0", base="iql"), steps=5)
+    assert again.rollout_length is None
+    with pytest.raises(ConfigurationError, match=r"penalty is no option.*base mopo or mobile"):
+        TrainCOCOA(dataset="x-v0", base="iql", penalty=0.5)
+    with pytest.raises(ConfigurationError, match="rollout_batch is no option of base 'cql'"):
+        TrainCOCOA(dataset="x-v0", rollout_batch=10)
+    for option in ({"penalty": -1.0}, {"rollout_length": 0}, {"model_elites": 1}):
+        with pytest.raises(ConfigurationError, match=next(iter(option))):
+            TrainCOCOA(dataset="x-v0", base="mobile", **option)
+
+
 def test_python_and_the_command_have_the_same_defaults():
     """Of each base, whose own options count too."""
     for base in BASES:
         model = COCOA(bandit(20), base=base, anchor_steps=0, **options_of(base))
         arguments = TrainCOCOA(dataset="x-v0", base=base, anchor_steps=0).agent_arguments()
-        elsewhere = {"dataset", "device", "seed", "normalize", "num_samples", "termination"}
-        for name in arguments.keys() - elsewhere:
+        elsewhere = {"dataset", "device", "seed", "normalize", "termination"}
+        for name in arguments.keys() - elsewhere - options_of(base).keys():
             if hasattr(model, name):
                 assert getattr(model, name) == arguments[name], name
 
 
-@pytest.mark.parametrize("base", ["cql", "iql"])
+@pytest.mark.parametrize("base", ["cql", "iql", "mobile"])
 def test_a_run_folder(base, tmp_path, monkeypatch):
     """Trained by the options of the command; what is loaded is the base on anchors."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "sets"))
     pendulum("pendulum/toy-v0", 1, ref_min_score=-1200.0, ref_max_score=-150.0)
-    tiny = {k: v for k, v in TINY.items() if k != "seed"} | {"eval_every": 5, "save_every": 5}
+    tiny = {k: v for k, v in TINY.items() if k != "seed"} | options_of(base)
+    tiny |= {"eval_every": 5, "save_every": 5}
     options = TrainCOCOA(
         dataset="pendulum/toy-v0",
         base=base,
