@@ -38,7 +38,7 @@ class ModelBased(OfflineAlgorithm):
         model_max_epochs: that end it in any case; None: no bound.
         termination: where episodes end in the model: "never", "learnt", a name in
             `agents.offline.termination.RULES`, or "auto", the rule of the dataset's environment,
-            and where there is none what the data say.
+            and where there is none, or its arguments change it, what the data say.
         options: everything else that the algorithm takes.
     """
 
@@ -79,7 +79,8 @@ class ModelBased(OfflineAlgorithm):
     def setup_model(self, *, with_costs: bool = False) -> None:
         """Make the model, `dynamics`; where episodes end is settled here."""
         ends = bool((self.dataset.terminated > 0).any())
-        self.termination = resolve(self.termination, self.dataset.source.env_id, ends)
+        source = self.dataset.source
+        self.termination = resolve(self.termination, source.env_id, ends, source.env_options)
         self.dynamics = Dynamics(
             self.num_features,
             self.num_actions,

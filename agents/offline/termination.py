@@ -5,7 +5,9 @@ The rules are those of Gymnasium's documentation of the environments ("Episode E
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,13 +65,35 @@ RULES: dict[str, Rule] = {
 """By the name of the environment without its version (v4 and v5)."""
 
 
-def resolve(termination: str, env_id: str | None, ends: bool) -> str:
+ANY: dict[str, Any] = {
+    "terminate_when_unhealthy": True,
+    "exclude_current_positions_from_observation": True,
+}
+ASSUMED: dict[str, dict[str, Any]] = {
+    "Hopper": {
+        "healthy_z_range": (0.7, math.inf),
+        "healthy_angle_range": (-0.2, 0.2),
+        "healthy_state_range": (-100.0, 100.0),
+    },
+    "Walker2d": {"healthy_z_range": (0.8, 2.0), "healthy_angle_range": (-1.0, 1.0)},
+    "Ant": {"healthy_z_range": (0.2, 1.0)},
+    "Humanoid": {"healthy_z_range": (1.0, 2.0)},
+    "InvertedPendulum": {},
+}
+"""Arguments of the environments that their rules are about, as the rules have them; `ANY` too."""
+
+
+def resolve(
+    termination: str, env_id: str | None, ends: bool, env_options: Mapping[str, Any] | None = None
+) -> str:
     """What "auto" means: the rule of an environment, or what the data say.
 
     Args:
         termination: "auto", "never", "learnt", or a name in `RULES`.
         env_id: of the dataset's environment.
         ends: whether the dataset has a true end of an episode.
+        env_options: arguments that the environment was made with. Where they change its rule,
+            "auto" goes by the data.
 
     Returns:
         "never", "learnt", or a name in `RULES`.
@@ -79,7 +103,7 @@ def resolve(termination: str, env_id: str | None, ends: bool) -> str:
     """
     if termination == AUTO:
         name, _, version = (env_id or "").partition("-")
-        if name in RULES and version in ("v4", "v5"):
+        if name in RULES and version in ("v4", "v5") and _as_assumed(name, env_options or {}):
             return name
         return LEARNT if ends else NEVER
     if termination not in (NEVER, LEARNT, *RULES):
@@ -87,3 +111,9 @@ def resolve(termination: str, env_id: str | None, ends: bool) -> str:
             f"termination = {termination!r} must be one of {[AUTO, NEVER, LEARNT, *RULES]}"
         )
     return termination
+
+
+def _as_assumed(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether an environment's arguments are those of its rule; JSON makes lists of ranges."""
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    return all(given.get(k, v) == v for k, v in (ANY | ASSUMED[name]).items())
