@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -67,6 +68,8 @@ class OfflineAlgorithm(PersistentOffline):
     """
 
     normalize_by_default: ClassVar[bool] = False
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Arguments above that an algorithm has no use for, and refuses."""
 
     def __init__(
         self,
@@ -86,6 +89,7 @@ class OfflineAlgorithm(PersistentOffline):
         device: torch.device | str = "cpu",
         tensorboard_log: str | None = None,
     ) -> None:
+        self._refuse_unused()
         require_count("batch_size", batch_size)
         check_range("learning_rate", learning_rate, above=0.0)
         check_range("gamma", gamma, at_least=0.0, at_most=1.0)
@@ -316,6 +320,16 @@ class OfflineAlgorithm(PersistentOffline):
     def get_env(self) -> VecEnv | None:
         """The environment to evaluate in."""
         return self.env
+
+    def _refuse_unused(self) -> None:
+        known = inspect.signature(OfflineAlgorithm.__init__).parameters
+        for name in self.unused:
+            usual = known[name].default
+            if self._arguments.get(name, usual) != usual:
+                raise ConfigurationError(
+                    f"{name} = {self._arguments[name]} has no effect on {type(self).__name__}; "
+                    "leave it out"
+                )
 
     def _transitions(self, dataset: Any, skip_bad_episodes: bool) -> Transitions:
         """The dataset on the device, after a look at whether it fits the environment."""

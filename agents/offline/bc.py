@@ -22,6 +22,7 @@ class BC(OfflineAlgorithm):
     """
 
     normalize_by_default: ClassVar[bool] = True
+    unused: ClassVar[tuple[str, ...]] = ("gamma", "tau", "reward_scale", "reward_shift")
 
     def setup(self) -> None:
         """The actor."""

@@ -58,6 +58,7 @@ class CDSA(OfflineAlgorithm):
     """
 
     normalize_by_default: ClassVar[bool] = True
+    unused: ClassVar[tuple[str, ...]] = ("gamma", "tau", "reward_scale", "reward_shift")
 
     def __init__(
         self,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from agents.offline.options import TrainOffline
+from agents.offline.options import TrainTargets, TrainValues
 from agents.options import check_bounds
 from agents.train_options import check_real
 from simenv.errors import ConfigurationError
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainModelBased(TrainOffline):
+class TrainModelBased(TrainValues):
     """What every algorithm has that learns in a model of the dynamics."""
 
     model_members: int = 7
@@ -45,7 +45,7 @@ class TrainModelBased(TrainOffline):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainModelSAC(TrainModelBased):
+class TrainModelSAC(TrainModelBased, TrainTargets):
     """What soft actor-critics in a model have in common."""
 
     actor_learning_rate: float = 1e-4

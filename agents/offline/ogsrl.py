@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -88,6 +88,8 @@ class OGSRL(ModelBased):
     Raises:
         ConfigurationError: a cost limit where the dataset has no costs, or no known horizon.
     """
+
+    unused: ClassVar[tuple[str, ...]] = ("tau",)
 
     def __init__(
         self,

@@ -26,18 +26,10 @@ class TrainOffline(TrainRun):
     """Updates."""
     learning_rate: float = 3e-4
     """Adam's step size."""
-    gamma: float = 0.99
-    """Discount."""
-    tau: float = 0.005
-    """Share of the networks that goes into their targets at each update."""
     net_arch: tuple[int, ...] = field(default=(256, 256))
     """Hidden layers of every network."""
     normalize: bool | None = None
     """Standardise observations by the dataset's mean and deviation; default as in the paper."""
-    reward_scale: float = 1.0
-    """Rewards are learnt from as scale times reward plus shift."""
-    reward_shift: float = 0.0
-    """See there."""
     skip_bad_episodes: bool = False
     """Leave out damaged episodes with a warning."""
     eval_every: int = 5_000
@@ -56,10 +48,6 @@ class TrainOffline(TrainRun):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_real(self, "learning_rate", above=0.0)
-        check_real(self, "gamma", at_least=0.0, at_most=1.0)
-        check_real(self, "tau", above=0.0, at_most=1.0)
-        check_real(self, "reward_scale")
-        check_real(self, "reward_shift")
         check_widths(self)
         if self.reference is not None:
             low, high = self.reference
@@ -106,12 +94,42 @@ def _registered(task_id: str | None, dataset: str) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainValues(TrainOffline):
+    """What every algorithm has that learns values from rewards."""
+
+    gamma: float = 0.99
+    """Discount."""
+    reward_scale: float = 1.0
+    """Rewards are learnt from as scale times reward plus shift."""
+    reward_shift: float = 0.0
+    """See there."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_real(self, "gamma", at_least=0.0, at_most=1.0)
+        check_real(self, "reward_scale")
+        check_real(self, "reward_shift")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTargets(TrainValues):
+    """What every algorithm has whose networks have targets that follow them."""
+
+    tau: float = 0.005
+    """Share of the networks that goes into their targets at each update."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_real(self, "tau", above=0.0, at_most=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainBC(TrainOffline):
     """Clone the behaviour of a dataset."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainTD3BC(TrainOffline):
+class TrainTD3BC(TrainTargets):
     """Train TD3 held to the actions of a dataset."""
 
     alpha: float = 2.5
@@ -131,7 +149,7 @@ class TrainTD3BC(TrainOffline):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainIQL(TrainOffline):
+class TrainIQL(TrainTargets):
     """Train implicit Q-learning on a dataset."""
 
     expectile: float = 0.7
@@ -148,7 +166,7 @@ class TrainIQL(TrainOffline):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainODICE(TrainOffline):
+class TrainODICE(TrainTargets):
     """Train a value by orthogonal gradients, and the actor that its residuals weigh."""
 
     learning_rate: float = 2e-4
@@ -203,7 +221,7 @@ class TrainCDSA(TrainOffline):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainCQL(TrainOffline):
+class TrainCQL(TrainTargets):
     """Train conservative Q-learning on a dataset."""
 
     net_arch: tuple[int, ...] = field(default=(256, 256, 256))

@@ -39,7 +39,7 @@ def test_defaults_are_those_of_the_class(algorithm):
             assert known[name].default == value, name
     assert {f.name for f in fields(options)} >= {
         n for n, p in known.items() if p.kind == p.KEYWORD_ONLY
-    } - {"tensorboard_log"}
+    } - {"tensorboard_log", *row.load().unused}
 
 
 @pytest.mark.parametrize("algorithm", KINDS)
