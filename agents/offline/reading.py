@@ -26,6 +26,10 @@ UNREADABLE = (
 """What Minari and its storages raise at damaged files."""
 
 
+class BadEpisodeError(DatasetError):
+    """What is wrong is a matter of one episode alone."""
+
+
 class Episode(NamedTuple):
     """One episode of n steps, checked and scaled.
 
@@ -113,8 +117,8 @@ def read(
 
     Raises:
         DatasetError: dictionary observations, unbounded actions, other spaces than the
-            environment's, nothing to learn from, or (unless skipped) a bad episode, by number and
-            field.
+            environment's, more steps than the metadata count, costs in some episodes only, no good
+            episode, or (unless skipped) a bad one, by number and field.
     """
     data = open_dataset(dataset)
     source = source_of(data)
@@ -122,25 +126,35 @@ def read(
     require_boxes(source.name, *spaces)
     if env_spaces is not None:
         require_fit(source.name, spaces, env_spaces)
-    filler = _Filler(data, source, device)
-    skipped = 0
-    for number in data.episode_indices.tolist():
+    filler, numbers, bad = _Filler(data, source, device), data.episode_indices.tolist(), []
+    for number in numbers:
         try:
-            filler.add(read_episode(data, number))
-        except DatasetError as error:
+            episode = read_episode(data, number)
+        except BadEpisodeError as error:
             if not skip_bad_episodes:
                 raise DatasetError(
                     f"{error}; skip_bad_episodes leaves such episodes out"
                 ) from error
-            skipped, last = skipped + 1, error
-    if skipped:
-        warnings.warn(
-            f"{skipped} of {len(data.episode_indices)} episodes of dataset {source.name} are left "
-            f"out, the last one since: {last}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+            bad.append(error)
+        else:
+            filler.add(episode)
+    if bad:
+        _report(source.name, bad, len(numbers))
     return filler.finished()
+
+
+def _report(name: str, bad: list[BadEpisodeError], count: int) -> None:
+    """Warn of the episodes left out; raise `DatasetError` where these are all."""
+    if len(bad) == count:
+        raise DatasetError(
+            f"dataset {name}: all of its {count} episodes are bad, the last one since: {bad[-1]}"
+        ) from bad[-1]
+    warnings.warn(
+        f"{len(bad)} of {count} episodes of dataset {name} are left out, the last one since: "
+        f"{bad[-1]}",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 class _Filler:
@@ -209,8 +223,8 @@ def read_episode(data: Any, number: int) -> Episode:
     """An episode of an open dataset, checked.
 
     Raises:
-        DatasetError: it cannot be read, is empty, has fields of other shapes, numbers that are not
-            finite, or goes on after its end.
+        BadEpisodeError: it cannot be read, is empty, has fields of other shapes, numbers that are
+            not finite, or goes on after its end.
     """
     try:
         found = next(iter(data.iterate_episodes([number])))
@@ -269,5 +283,5 @@ def _costs(data: Any, number: int, episode: Any, steps: int) -> np.ndarray | Non
     return _checked(data, number, "infos['cost']", found, (steps,)).astype(np.float32)
 
 
-def _bad(data: Any, number: int, field: str, words: str) -> DatasetError:
-    return DatasetError(f"dataset {data.id}, episode {number}: {field} {words}")
+def _bad(data: Any, number: int, field: str, words: str) -> BadEpisodeError:
+    return BadEpisodeError(f"dataset {data.id}, episode {number}: {field} {words}")

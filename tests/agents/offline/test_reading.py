@@ -168,18 +168,36 @@ def test_a_truncated_file(root):
     file.write_bytes(file.read_bytes()[:1_000])
     with pytest.raises(DatasetError, match="dataset toy-v0, episode 0: data cannot be read"):
         read("toy-v0")
-    with (
-        pytest.warns(RuntimeWarning, match="1 of 1 episodes"),
-        pytest.raises(DatasetError, match="dataset toy-v0 is empty"),
-    ):
+    with pytest.raises(DatasetError, match=r"all of its 1 episodes are bad.*cannot be read"):
         read("toy-v0", skip_bad_episodes=True)
 
 
-def test_only_some_episodes_have_costs():
+def test_a_missing_file(root):
+    """Without any data no episode is left, whoever may be skipped."""
+    opened = write("toy-v0", [episode(0), episode(1)])
+    (root / "toy-v0" / "data" / "main_data.hdf5").unlink()
+    with pytest.raises(DatasetError, match="all of its 2 episodes are bad"):
+        read(opened, skip_bad_episodes=True)
+    with pytest.raises(DatasetError, match="its metadata cannot be read"):
+        read("toy-v0", skip_bad_episodes=True)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_only_some_episodes_have_costs(skip):
     """Half a signal is refused."""
     write("toy-v0", [episode(0, infos={"cost": np.zeros(4)}), episode(1)])
     with pytest.raises(DatasetError, match="only some episodes have costs"):
-        read("toy-v0")
+        read("toy-v0", skip_bad_episodes=skip)
+
+
+def test_faults_of_the_whole_dataset_are_not_skipped(root):
+    """More steps than the metadata count: which episodes to believe, nobody knows."""
+    write("toy-v0", [episode(0), episode(1)])
+    file = root / "toy-v0" / "data" / "metadata.json"
+    for steps, words in ((5, "more than the 5 steps"), (10**15, "no room")):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"total_steps": steps}))
+        with pytest.raises(DatasetError, match=words):
+            read("toy-v0", skip_bad_episodes=True)
 
 
 def test_another_environment_is_refused():
