@@ -15,6 +15,7 @@ from agents.offline.adjusted import Adjusted, Tuning
 from agents.offline.algorithm import OfflineAlgorithm
 from agents.offline.data import Batch, to_unit
 from agents.offline.networks import DeterministicActor, Standardiser, mlp
+from agents.offline.options import LEVELS
 from agents.offline.scores import ScoreNetwork, denoising_loss
 from agents.offline.support import log_density, outside_share, scott
 from agents.randomness import forked_random
@@ -45,7 +46,8 @@ class CDSA(OfflineAlgorithm):
         state_step: η_s, 1 for the action that leads to the denoised next state instead of the next
             state; 0: none.
         tune: choose both steps at the end of the training, where there is a policy.
-        sigma: σ at which scores are taken, in deviations of the data.
+        sigma: σ at which scores are taken, in deviations of the data; within `LEVELS`, where they
+            are learnt.
         options: everything else that `OfflineAlgorithm` takes.
 
     Attributes:
@@ -74,7 +76,7 @@ class CDSA(OfflineAlgorithm):
     ) -> None:
         check_range("action_step", action_step, at_least=0.0)
         check_range("state_step", state_step, at_least=0.0)
-        check_range("sigma", sigma, above=0.0)
+        check_range("sigma", sigma, at_least=LEVELS[0], at_most=LEVELS[1])
         self.action_step, self.state_step = action_step, state_step
         self.tunes, self.sigma = tune, sigma
         self._given_steps = (action_step, state_step)

@@ -11,6 +11,9 @@ from agents.options import check_bounds
 from agents.train_options import TrainRun, check_real, check_widths
 from simenv.errors import ConfigurationError, UnknownTaskError
 
+LEVELS = (0.01, 1.0)
+"""Least and largest noise that scores are learnt at, in deviations of the data."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOffline(TrainRun):
@@ -211,13 +214,13 @@ class TrainCDSA(TrainOffline):
     tune: bool = True
     """Choose both at the end by the density of held-out data, where there is a policy."""
     sigma: float = 0.2
-    """Noise at which scores are taken, in deviations of the data."""
+    """Noise at which scores are taken, in deviations of the data; 0.01 to 1, where they learn."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_real(self, "action_step", at_least=0.0)
         check_real(self, "state_step", at_least=0.0)
-        check_real(self, "sigma", above=0.0)
+        check_real(self, "sigma", at_least=LEVELS[0], at_most=LEVELS[1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from agents.offline.networks import mlp
+from agents.offline.options import LEVELS
 
-LEVELS = (0.01, 1.0)
-"""Least and largest noise, in deviations of the data."""
 NUM_LEVELS = 10
 
 

@@ -15,6 +15,7 @@ from agents.offline.bc import BC
 from agents.offline.cdsa import CDSA, STEPS
 from agents.offline.data import Transitions
 from agents.offline.options import TrainCDSA
+from agents.offline.scores import noise_levels
 from agents.offline.support import OUTSIDE, log_density
 from agents.options import Resume
 from agents.runs import Run
@@ -194,7 +195,9 @@ def test_learning_ends_with_tuning(capsys):
 # ------------------------------------------------------------------ errors and persistence
 
 
-@pytest.mark.parametrize("option", [{"action_step": -1.0}, {"state_step": -1.0}, {"sigma": 0.0}])
+@pytest.mark.parametrize(
+    "option", [{"action_step": -1.0}, {"state_step": -1.0}, {"sigma": 0.005}, {"sigma": 1.1}]
+)
 def test_options_outside_their_bounds(option, trained):
     """Each is refused by name, in Python and on the command line."""
     name = next(iter(option))
@@ -205,6 +208,12 @@ def test_options_outside_their_bounds(option, trained):
     if name != "sigma":
         with pytest.raises(ConfigurationError, match=name):
             trained.wrap(noisy(), **option)
+
+
+def test_every_level_that_was_learnt_is_allowed():
+    """The bounds themselves as well."""
+    for sigma in noise_levels()[[0, -1]].tolist():
+        assert CDSA(bandit(40), **TINY, sigma=round(sigma, 6)).sigma == pytest.approx(sigma)
 
 
 def test_what_cannot_be_adjusted():
