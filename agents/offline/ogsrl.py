@@ -242,7 +242,9 @@ class OGSRL(ModelBased):
         found = self.dynamics.sample(observations, actions)
         rewards = self.reward_scale * found.rewards + self.reward_shift
         outside = self.guardian.flags(observations, actions)
-        costs = [] if found.costs is None else [found.costs]
+        # Costs count or measure and are never below 0; a regression may be, and what it errs would
+        # pay for steps that do cost. Data that have negative ones bound them by their least.
+        costs = [] if found.costs is None else [found.costs.clamp(min=self._least_cost)]
         signals = torch.cat([rewards, *costs, outside], dim=1)
         # Far from the data a model may run off to infinity; beside them is far enough. Where it
         # gives no number at all, nothing better is assumed than the worst of the data.
@@ -261,6 +263,12 @@ class OGSRL(ModelBased):
         least = (self.reward_scale * self.dataset.rewards + self.reward_shift).amin()
         costs = self.dataset.costs
         return least, torch.zeros_like(least) if costs is None else costs.amax()
+
+    @cached_property
+    def _least_cost(self) -> float:
+        """The dataset's least cost, at most 0."""
+        costs = self.dataset.costs
+        return 0.0 if costs is None else min(0.0, costs.amin().item())
 
     @cached_property
     def _range(self) -> tuple[Tensor, Tensor]:

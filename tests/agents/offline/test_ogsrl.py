@@ -212,6 +212,19 @@ def test_states_that_run_off_stay_beside_the_data():
     assert ends.tolist() == [0.0]
 
 
+@pytest.mark.parametrize(("least", "kept"), [(0.0, [0.0, 0.5]), (-0.1, [-0.1, 0.5])])
+def test_no_cost_lies_below_the_datas(least, kept):
+    """A model's error is no credit: below 0 only as far as the data go."""
+    model = toy(cost_limit=0.6)
+    model.dataset.costs.fill_(0.5)[0] = least
+    costs = torch.tensor([[-0.3], [0.5]])
+    model.dynamics = SimpleNamespace(
+        sample=lambda s, a: Outcome(s, 0 * a, 0 * a, costs, torch.zeros(2, 1))
+    )
+    _, signals, _ = model._step(torch.zeros(2, 1), torch.zeros(2, 1))
+    assert signals[:, 1].tolist() == pytest.approx(kept)
+
+
 def test_where_the_model_gives_no_number_the_worst_is_assumed():
     """The data's least reward and greatest cost, outside of them, at once over, and counted."""
     model = toy()
