@@ -185,21 +185,26 @@ class ModelSAC(ModelBased, OfflineSAC):
 
     @torch.no_grad()
     def roll_out(self) -> None:
-        """Let the policy take steps in the model, and keep them."""
-        starts = self.draw(self.rollout_batch).observations
+        """Let the policy take steps in the model, and keep them; note the share that was lost."""
+        starts, lost = self.draw(self.rollout_batch).observations, list[Tensor]()
         for chunk in starts.split(CHUNK):
             observations = chunk
             for _ in range(self.rollout_length):
-                observations = self._step(observations)
+                observations = self._step(observations, lost)
+        self._notes["lost_share"] = torch.cat(lost).float().mean()
 
-    def _step(self, observations: Tensor) -> Tensor:
-        """A step of every rollout; the observations (B', O) of those that go on."""
+    def _step(self, observations: Tensor, lost: list[Tensor]) -> Tensor:
+        """A step of every rollout; the observations (B', O) of those that go on.
+
+        Whether a step was not finite, and is not kept, is added to `lost`, bool (B,).
+        """
         actions = self.act(self.encode(observations), deterministic=False)
         found = self.dynamics.sample(observations, actions)
         rewards = self.model_rewards(found)
         step = Batch(observations, actions, rewards, found.observations, found.terminated)
         whole = torch.isfinite(torch.cat(step[:5], dim=1)).all(dim=1)
         self.rollouts.add(step, whole)
+        lost.append(~whole)
         return found.observations[whole & (found.terminated[:, 0] == 0)]
 
     def model_rewards(self, found: Outcome) -> Tensor:

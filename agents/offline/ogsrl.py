@@ -335,11 +335,13 @@ class OGSRL(ModelBased):
         product = hessian_product(self._divergence(found, before), self.actor, self.damping)
         solved = torch.stack([conjugate_gradient(product, row) for row in gradients])
         step, feasible = constrained_step(gradients, solved, excess.tolist(), self.max_kl)
-        taken = self._search(found, advantages, before, step, excess)
+        # Without a direction (gradients that are zero, or not finite) there is nothing to search.
+        taken = self._search(found, advantages, before, step, excess) if step.any() else 0.0
         divergence = self._divergence(found, before).detach()
         noted = {
             "kl": divergence,
             "step_share": torch.tensor(taken),
+            "no_step": torch.tensor(float(not taken)),
             "std": self.actor.std().mean(),
         }
         return noted | {"recovery": torch.tensor(float(not feasible))}

@@ -90,6 +90,11 @@ def test_draws_are_averaged_before_they_are_compared():
     assert found.item() == pytest.approx(6 / 2**0.5, abs=5 * 0.04)
 
 
+def test_both_shares_are_logged():
+    """What was lost in rollouts, beside the inconsistency of the batch."""
+    assert {"lost_share", "inconsistency"} <= mobile().learn(1).losses.keys()
+
+
 def test_only_rows_of_the_model_are_penalised():
     """The target 1 + ½ (−6) is lowered by β 6/√2 in all but the first rows."""
     model = known(gamma=0.5, penalty=2.0, real_ratio=0.25)

@@ -109,6 +109,9 @@ def test_rollouts_go_on_from_where_they_were(monkeypatch):
     assert ends[:, 0].tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
     starts = {tuple(row) for row in model.dataset.observations.tolist()}
     assert {tuple(row) for row in seen[:3].tolist()} <= starts
+    # One of the six steps was lost, and the log says so.
+    losses = model.update(model.prepare(model.draw(16)))
+    assert losses["lost_share"].item() == pytest.approx(1 / 6)
 
 
 def test_when_rollouts_are_due(monkeypatch):

@@ -253,9 +253,22 @@ def test_a_step_stays_in_its_trust_region():
     model = toy(cost_limit=0.6, max_kl=0.005)
     model.learn(10, log_interval=1)
     assert 0 < model.losses["kl"] <= 0.005
+    assert model.losses["no_step"] == 0.0
     before = [p.clone() for p in model.actor.parameters()]
     model._divergence = lambda *_: sum(p.sum() for p in model.actor.parameters()) ** 2 + 1
-    assert model.update(model.sample())["step_share"] == 0.0
+    noted = model.update(model.sample())
+    assert (noted["step_share"], noted["no_step"]) == (0.0, 1.0)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.actor.parameters(), strict=True))
+
+
+def test_gradients_that_are_not_finite_are_no_step():
+    """Nothing is searched and nothing taken, and the log says so."""
+    model = toy()
+    found = model.roll_out(model.sample().observations)
+    before = [p.clone() for p in model.actor.parameters()]
+    advantages = model.advantages(found)[0] * torch.nan
+    noted = model.step_policy(found, advantages, model.mean_costs(found))
+    assert (noted["step_share"], noted["no_step"]) == (0.0, 1.0)
     assert all(torch.equal(a, b) for a, b in zip(before, model.actor.parameters(), strict=True))
 
 
