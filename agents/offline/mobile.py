@@ -62,7 +62,7 @@ class MOBILE(ModelSAC):
         if first < len(target):
             found = self.inconsistency(batch.observations[first:], batch.actions[first:])
             target[first:] -= self.penalty * found
-            self._notes["inconsistency"] = found.mean()
+            self.note(inconsistency=found)
         return target.clamp(min=0.0) if self.clamp else target
 
     @torch.no_grad()

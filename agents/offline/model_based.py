@@ -150,7 +150,7 @@ class ModelSAC(ModelBased, OfflineSAC):
         self.rollout_every, self.rollout_batch = rollout_every, rollout_batch
         self.rollout_length, self.rollout_retain = rollout_length, rollout_retain
         self.real_ratio, self.cosine = real_ratio, cosine
-        self._notes: dict[str, Tensor] = {}
+        self._notes: dict[str, list[Tensor]] = {}
         super().__init__(dataset, env, **options)
 
     def setup(self) -> None:
@@ -185,27 +185,32 @@ class ModelSAC(ModelBased, OfflineSAC):
 
     @torch.no_grad()
     def roll_out(self) -> None:
-        """Let the policy take steps in the model, and keep them; note the share that was lost."""
-        starts, lost = self.draw(self.rollout_batch).observations, list[Tensor]()
+        """Let the policy take steps in the model, and keep those that are finite."""
+        starts = self.draw(self.rollout_batch).observations
         for chunk in starts.split(CHUNK):
             observations = chunk
             for _ in range(self.rollout_length):
-                observations = self._step(observations, lost)
-        self._notes["lost_share"] = torch.cat(lost).float().mean()
+                observations = self._step(observations)
 
-    def _step(self, observations: Tensor, lost: list[Tensor]) -> Tensor:
-        """A step of every rollout; the observations (B', O) of those that go on.
-
-        Whether a step was not finite, and is not kept, is added to `lost`, bool (B,).
-        """
+    def _step(self, observations: Tensor) -> Tensor:
+        """A step of every rollout; the observations (B', O) of those that go on."""
         actions = self.act(self.encode(observations), deterministic=False)
         found = self.dynamics.sample(observations, actions)
         rewards = self.model_rewards(found)
         step = Batch(observations, actions, rewards, found.observations, found.terminated)
         whole = torch.isfinite(torch.cat(step[:5], dim=1)).all(dim=1)
         self.rollouts.add(step, whole)
-        lost.append(~whole)
+        self.note(lost_share=(~whole).float())
         return found.observations[whole & (found.terminated[:, 0] == 0)]
+
+    def note(self, **rows: Tensor) -> None:
+        """Have the next update log the mean of all rows (B, …) noted until then, by name.
+
+        What is not finite is left out.
+        """
+        for name, values in rows.items():
+            known = values.masked_fill(~values.isfinite(), torch.nan)
+            self._notes.setdefault(name, []).append(known)
 
     def model_rewards(self, found: Outcome) -> Tensor:
         """Rewards (B, 1) of steps in the model, as they are kept."""
@@ -215,7 +220,8 @@ class ModelSAC(ModelBased, OfflineSAC):
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One step of critics, actor, temperature and targets."""
-        found = super().update(batch) | self._notes
+        found = super().update(batch)
+        found |= {name: torch.cat(parts).nanmean() for name, parts in self._notes.items()}
         self._notes = {}
         return found
 

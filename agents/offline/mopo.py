@@ -31,7 +31,7 @@ class MOPO(ModelSAC):
     def model_rewards(self, found: Outcome) -> Tensor:
         """The reward r̂ − λ u(s, a) (eq. 11 of the paper), before scale and shift."""
         doubt = uncertainty(found)
-        self._notes = {"uncertainty": doubt.mean(), "model_reward": found.rewards.mean()}
+        self.note(uncertainty=doubt, model_reward=found.rewards)
         return found.rewards - self.penalty * doubt
 
 

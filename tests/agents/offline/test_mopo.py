@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from agents.offline import model_based
 from agents.offline.data import Batch
 from agents.offline.mopo import MOPO, uncertainty
 from agents.offline.rollouts import RolloutBuffer
@@ -45,6 +46,20 @@ def test_kept_rewards_are_penalised(monkeypatch):
     expected = torch.cat([found.rewards - 2.0 * uncertainty(found) for found in seen])
     rewards = model.rollouts.rows.split(model.rollouts.widths, dim=1)[2]
     torch.testing.assert_close(rewards, expected)
+
+
+def test_the_log_is_of_all_rollouts(monkeypatch):
+    """Chunks of four of ten rollouts, three steps each: the mean over all of them."""
+    monkeypatch.setattr(model_based, "CHUNK", 4)
+    model, seen = mopo(rollout_length=3, termination="never"), []
+    model.fit_model()
+    drawn = model.dynamics.sample
+    monkeypatch.setattr(model.dynamics, "sample", lambda *x: seen.append(drawn(*x)) or seen[-1])
+    losses = model.update(model.sample())
+    assert [len(found.rewards) for found in seen] == [4] * 6 + [2] * 3
+    rows = torch.cat([torch.cat([uncertainty(found), found.rewards], dim=1) for found in seen])
+    logged = torch.stack([losses["uncertainty"], losses["model_reward"]])
+    torch.testing.assert_close(logged, rows.mean(dim=0))
 
 
 # ------------------------------------------------------------------ rollouts
