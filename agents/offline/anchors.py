@@ -20,6 +20,8 @@ KEPT, NOISE = 0.8, 0.1
 """Share of the dataset's action in a divergent rollout, and deviation of the noise beside it."""
 CHUNK = 10_000
 """Rows that a model is asked about at a time."""
+SMALLEST = 1e-12
+"""Least distance of data from each other that others are measured by."""
 
 
 class AnchorSeeker(nn.Module):
@@ -237,8 +239,10 @@ def _distance(known: Tensor, found: Tensor) -> float:
     scale = known.std(dim=0).clamp(min=1e-6)
     among = torch.cdist(known / scale, known / scale)
     among.fill_diagonal_(float("inf"))
-    own = among.min(dim=1).values.mean()
-    return float(torch.cdist(found / scale, known / scale).min(dim=1).values.mean() / own)
+    own = float(among.min(dim=1).values.mean())
+    far = float(torch.cdist(found / scale, known / scale).min(dim=1).values.mean())
+    # All in one place, as the differences of anchor_steps = 0 are: as near as data to data.
+    return 1.0 if far == own else far / max(own, SMALLEST)
 
 
 def _spread(rows: Tensor, count: int) -> Tensor:

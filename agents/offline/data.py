@@ -253,6 +253,11 @@ class Transitions:
                 yield name, tensor
 
 
+def _array(values: Any) -> np.ndarray:
+    """Values of any kind; numpy itself takes no tensor that lies on a GPU or has a gradient."""
+    return values.detach().cpu().numpy() if torch.is_tensor(values) else np.asarray(values)
+
+
 def to_unit(actions: Any, space: spaces.Box) -> np.ndarray:
     """Actions (…, A) of a space as float32 in [-1, 1]; those outside its bounds are clipped."""
     low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)

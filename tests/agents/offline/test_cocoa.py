@@ -207,6 +207,14 @@ def test_visited_states_are_those_of_whole_episodes(tmp_path, monkeypatch):
     assert all(math.isfinite(value) for value in closeness(model, states, rows=100).values())
 
 
+def test_closeness_without_anchors():
+    """Every state is its own: all differences are 0, which is as near as data to data."""
+    model = cocoa("iql", anchor_steps=0)
+    found = closeness(model, np.array([[0.5], [-2.0]]))
+    assert found["difference"] == 1.0
+    assert found["anchor"] == found["state"]
+
+
 def test_closeness_needs_a_dataset_and_visits_an_environment(tmp_path):
     """Each says what is missing."""
     cocoa("iql").save(tmp_path / "model")

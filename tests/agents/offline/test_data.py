@@ -38,6 +38,30 @@ def test_arrays_are_scaled_and_episodes_counted():
     assert data.costs is None
 
 
+class Elsewhere(torch.Tensor):
+    """A tensor that numpy cannot take, as those on a GPU."""
+
+    def __array__(self, *arguments, **options):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+
+def test_tensors_become_what_arrays_become():
+    """Also those that numpy does not take: on another device, or with a gradient."""
+    t = torch.arange(6.0, dtype=torch.float64)
+    seen = torch.stack([t, -t], 1)
+    given = {
+        "observations": seen.clone().requires_grad_(),
+        "actions": torch.linspace(-2.0, 2.0, 6, dtype=torch.float64)[:, None],
+        "rewards": 10 * t,
+        "next_observations": seen + torch.tensor([1.0, -1.0]),
+        "terminated": t == 1,
+        "truncated": t == 3,
+        "costs": t,
+    }
+    data = arrays(**{name: values.as_subclass(Elsewhere) for name, values in given.items()})
+    assert data.digest() == arrays(costs=np.arange(6.0)).digest()
+
+
 def test_a_batch_keeps_rows_together():
     """What is drawn belongs to one transition each, in columns."""
     data = arrays(costs=np.arange(6.0))
