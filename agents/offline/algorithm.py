@@ -109,11 +109,9 @@ class OfflineAlgorithm(PersistentOffline):
         self.reference = self.dataset.source.reference
         if seed is not None:
             set_random_seed(seed, using_cuda=self.device.type == "cuda")
-        self._generator = torch.Generator(self.device)
-        if seed is None:
-            self._generator.seed()
-        else:
-            self._generator.manual_seed(seed)
+        # Seeded alike, the global generator would draw its noise from the numbers of the batches.
+        batches = np.random.SeedSequence(seed).spawn(1)[0].generate_state(1)
+        self._generator = torch.Generator(self.device).manual_seed(int(batches[0]))
         self.guard, self.logger = StepGuard(), Logger(None, [])
         self.num_timesteps, self.losses = 0, dict[str, float]()
         self._sums: dict[str, Tensor] = {}

@@ -140,6 +140,17 @@ def test_devices(data):
         BC(elsewhere, **TINY)
 
 
+def test_batches_and_noise_have_streams_of_their_own(data):
+    """Both by the seed: the same one again gives the same, but the one is not the other."""
+    draws = lambda seed: torch.rand(5, generator=BC(data, **TINY | {"seed": seed})._generator)  # noqa: E731
+    batches = draws(1)
+    assert torch.equal(batches, draws(1))
+    assert not torch.equal(batches, draws(2))
+    assert not torch.equal(draws(None), draws(None))
+    torch.manual_seed(1)
+    assert not torch.equal(batches, torch.rand(5))
+
+
 @pytest.mark.parametrize(
     ("agent", "option"),
     [
