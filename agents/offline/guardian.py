@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from agents.offline.support import log_densities, log_density
 from agents.train_options import check_range
 from simenv.errors import ConfigurationError, require_count
 
@@ -17,8 +17,6 @@ BANDWIDTHS = tuple(0.02 * 10 ** (i / 8) for i in range(15))
 """Deviations of the kernel that are tried, in features that span [-1, 1]: 0.02 to 1.1."""
 UNIFORM = 1_000
 """Points drawn from the whole box."""
-CHUNK = 1_000
-"""Points whose densities are computed together."""
 
 
 class Fit(NamedTuple):
@@ -29,7 +27,7 @@ class Fit(NamedTuple):
         threshold: of the log density.
         held_out: share of points held out that is flagged.
         uniform: share of uniform points that is flagged.
-        likelihood: mean log density of the training points, each without itself, plus a constant.
+        likelihood: mean log density of the training points, each without itself.
     """
 
     bandwidth: float
@@ -82,7 +80,7 @@ class Guardian:
         if self.chosen is None:
             raise ConfigurationError("the guardian has seen no data yet; call fit first")
         scaled = self._scaled(torch.cat([observations, actions], dim=1))
-        density = log_density(squares(scaled, self.centres), self.chosen.bandwidth)
+        density = log_density(scaled, self.centres, self.chosen.bandwidth)
         return (density < self.chosen.threshold)[:, None].to(observations.dtype)
 
     def _scaled(self, features: Tensor) -> Tensor:
@@ -117,23 +115,21 @@ class Guardian:
         self.centres = self._scaled(kept)
         shape = (UNIFORM, features.shape[1])
         noise = torch.rand(shape, generator=generator, device=features.device)
-        self._measure(squares(self._scaled(rest), self.centres), 2.0 * noise - 1.0)
+        self._measure(self._scaled(rest), 2.0 * noise - 1.0)
         return self._choose()
 
     def _measure(self, held_out: Tensor, uniform: Tensor) -> None:
-        """Try the bandwidths on squared distances of points held out, and on uniform points."""
-        mine, theirs = squares(self.centres, self.centres), squares(uniform, self.centres)
-        mine.fill_diagonal_(math.inf)
-        self.fits = []
-        for bandwidth in BANDWIDTHS if self.bandwidth is None else (self.bandwidth,):
-            own = log_density(mine, bandwidth, others=True)
-            threshold = own.quantile(self.share).item()
-            flagged, foreign = (
-                (log_density(other, bandwidth) < threshold).float().mean().item()
-                for other in (held_out, theirs)
-            )
-            likelihood = own.mean().item() - uniform.shape[1] * math.log(bandwidth)
-            self.fits.append(Fit(bandwidth, threshold, flagged, foreign, likelihood))
+        """Try the bandwidths on points held out and on uniform ones, scaled."""
+        widths = BANDWIDTHS if self.bandwidth is None else (self.bandwidth,)
+        own = log_densities(self.centres, self.centres, widths, leave_out=True)
+        thresholds = own.quantile(self.share, dim=1)
+        flagged, foreign = (
+            (log_densities(points, self.centres, widths) < thresholds[:, None]).float().mean(dim=1)
+            for points in (held_out, uniform)
+        )
+        columns = (thresholds, flagged, foreign, own.mean(dim=1))
+        rows = zip(widths, *(column.tolist() for column in columns), strict=True)
+        self.fits = [Fit(*row) for row in rows]
 
     def _choose(self) -> Fit:
         good = [fit for fit in self.fits if fit.held_out <= 2 * self.share]
@@ -173,25 +169,3 @@ class Guardian:
         self.fits = [Fit(*fit) for fit in state["fits"]]
         self.chosen = None if state["chosen"] is None else Fit(*state["chosen"])
         self.sound = bool(state["sound"])
-
-
-def squares(points: Tensor, centres: Tensor) -> Tensor:
-    """Squared distances (B, M) of points (B, D) from centres (M, D)."""
-    # By differences: a sum of squares minus products loses the nearest neighbours in float32.
-    rows = [
-        torch.cdist(part, centres, compute_mode="donot_use_mm_for_euclid_dist").square()
-        for part in points.split(CHUNK)
-    ]
-    return torch.cat(rows) if rows else points.new_zeros(0, len(centres))
-
-
-def log_density(distances: Tensor, bandwidth: float, *, others: bool = False) -> Tensor:
-    """Log density (B,) at squared distances (B, M) from the centres, plus D log(h √2π).
-
-    Args:
-        distances: (B, M).
-        bandwidth: h.
-        others: each row is of a centre, whose distance from itself is infinite.
-    """
-    count = distances.shape[1] - others
-    return torch.logsumexp(distances / (-2.0 * bandwidth**2), dim=1) - math.log(count)

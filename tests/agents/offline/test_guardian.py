@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.offline.guardian import Guardian, log_density, squares
+from agents.offline.guardian import Guardian
+from agents.offline.support import log_density
 from simenv.errors import ConfigurationError
 
 
@@ -35,13 +36,17 @@ def fitted():
     return guardian
 
 
-def test_densities_by_hand():
-    """Two centres at squared distances 0 and 4, h = 1: log((1 + e⁻²)/2); without itself e⁻²."""
-    found = squares(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 0.0], [2.0, 0.0]]))
-    assert found.tolist() == [[0.0, 4.0]]
-    assert log_density(found, 1.0).item() == pytest.approx(math.log((1 + math.exp(-2)) / 2))
-    found[0, 0] = math.inf
-    assert log_density(found, 1.0, others=True).item() == pytest.approx(-2.0)
+def test_the_density_of_a_training_point_leaves_it_out():
+    """Centres at −1 and 1, h = 1: e⁻² / √2π at both, and nothing thinner elsewhere."""
+    guardian = Guardian(bandwidth=1.0)
+    guardian.centres = torch.tensor([[-1.0], [1.0]])
+    guardian._measure(guardian.centres, torch.zeros(1, 1))
+    constant = math.log(math.sqrt(2 * math.pi))
+    (fit,) = guardian.fits
+    assert fit.likelihood == pytest.approx(-2.0 - constant)
+    assert fit.threshold == pytest.approx(-2.0 - constant)
+    # With themselves, or in the middle, they are denser: (1 + e⁻²)/2 and e^(−½).
+    assert (fit.held_out, fit.uniform) == (0.0, 0.0)
 
 
 def test_both_bounds_are_met(fitted):
@@ -60,10 +65,9 @@ def test_points_held_out_are_flagged_like_training_points(fitted):
     """
     assert len(fitted.fits) == 15
     assert max(abs(fit.held_out - 0.05) for fit in fitted.fits) < 0.062
-    distances = squares(fitted.centres, fitted.centres)
-    threshold = log_density(distances, 0.02).quantile(0.05)
+    threshold = log_density(fitted.centres, fitted.centres, 0.02).quantile(0.05)
     fresh = fitted._scaled(torch.cat(ring(3_000), dim=1)[-500:])
-    with_itself = log_density(squares(fresh, fitted.centres), 0.02) < threshold
+    with_itself = log_density(fresh, fitted.centres, 0.02) < threshold
     assert with_itself.float().mean() > 0.5
 
 

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from agents.offline.support import ROWS, log_density, outside_share, scott
+from agents.offline import support
+from agents.offline.support import ROWS, log_densities, log_density, outside_share, scott
 
 
 def by_hand(point, data, bandwidth: float) -> float:
@@ -28,8 +29,33 @@ def test_log_density(leave_out):
     rows = data.tolist()
     for i in (0, ROWS - 1, ROWS, ROWS + 6):
         others = rows[:i] + rows[i + 1 :] if leave_out else rows
-        # cdist takes distances from products of matrices, and loses some digits by it.
+        # Distances come from products of matrices, which loses some digits.
         assert found[i].item() == pytest.approx(by_hand(rows[i], others, 0.3), abs=1e-9)
+
+
+def test_densities_by_several_bandwidths():
+    """Each as by itself, narrow ones in float32 too: 1e-5 is some twenty roundings of it.
+
+    Points lie far from the origin, 1e-3 from each other. Products in float32 would round squared
+    distances by 1e-6, as large as they are.
+    """
+    torch.manual_seed(0)
+    data = 3.0 + 1e-3 * torch.randn(40, 3)
+    widths = [0.001, 0.002, 0.1]
+    found = log_densities(data, data, widths, leave_out=True)
+    rows = data.double().tolist()
+    for h, row in zip(widths, found.tolist(), strict=True):
+        exact = [by_hand(x, rows[:i] + rows[i + 1 :], h) for i, x in enumerate(rows)]
+        assert row == pytest.approx(exact, rel=1e-5, abs=1e-5)
+    assert log_densities(data[:0], data, widths).shape == (3, 0)
+
+
+def test_memory_is_bounded(monkeypatch):
+    """No more than `ROWS` rows of distances at a time."""
+    sizes, real = [], support._squares
+    monkeypatch.setattr(support, "_squares", lambda *x: sizes.append(len(x[0])) or real(*x))
+    log_density(torch.zeros(2 * ROWS + 1, 1), torch.zeros(3, 1), 1.0)
+    assert sizes == [ROWS, ROWS, 1]
 
 
 def test_scotts_bandwidth():
