@@ -338,9 +338,17 @@ class TrainSACPID(TrainSafe):
 
 
 def presets() -> dict[str, dict[str, dict[str, Any]]]:
-    """Options by algorithm and id, as presets.toml has them."""
+    """Options by algorithm and id, as presets.toml has them, those of families put in."""
     with PRESETS.open("rb") as stream:
-        return tomllib.load(stream)
+        tables = tomllib.load(stream)
+    families = tables.pop("families")
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for name in sorted(tables, key=lambda name: name not in families):
+        for algorithm in families.get(name, [name]):
+            mine = found.setdefault(algorithm, {})
+            for task_id, options in tables[name].items():
+                mine[task_id] = mine.get(task_id, {}) | options
+    return found
 
 
 def preset(algorithm: str, task_id: str | None) -> dict[str, Any]:

@@ -301,10 +301,5 @@ def require_fit(name: str, mine: tuple[Any, Any], theirs: tuple[Any, Any]) -> No
         )
 
 
-def _array(values: Any) -> np.ndarray:
-    """An array of an array, a list, or a tensor on any device."""
-    return values.detach().cpu().numpy() if torch.is_tensor(values) else np.asarray(values)
-
-
 def _box(bound: float, shape: tuple[int, ...]) -> spaces.Box:
     return spaces.Box(-bound, bound, shape, np.float32)

@@ -143,7 +143,7 @@ class TrainOGSRL(TrainModelBased):
     """Transitions that the density is made of."""
     guardian_bandwidth: float | None = None
     """Deviation of its kernel, in features that span -1 to 1; default: chosen by data held out."""
-    rollouts: int = 32
+    rollouts: int = 256
     """Rollouts per iteration."""
     rollout_length: int = 20
     """Steps of each."""

@@ -4,49 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal, kl_divergence
 
 from agents.horizon import find_horizon
+from agents.offline.cpo import ConstrainedStep, Rollouts
 from agents.offline.data import Batch
 from agents.offline.guardian import Guardian
 from agents.offline.model_based import CHUNK, ModelBased
 from agents.offline.networks import Critics, GaussianActor
-from agents.offline.trust_region import (
-    conjugate_gradient,
-    constrained_step,
-    flat_gradient,
-    hessian_product,
-)
 from agents.safe import discounted_budget
 from agents.train_options import check_range
 from simenv.errors import ConfigurationError, require_count
 
-BACKTRACK = 0.8
-"""Factor between two steps of a line search."""
 LEAST_STD = 0.05
 """Deviation of a cloned policy at least: the divergence of a step goes with its inverse square."""
-
-
-class Rollouts(NamedTuple):
-    """N rollouts of H steps in the model, one after the other in time.
-
-    Attributes:
-        observations: (H + 1, N, O), standardised.
-        actions: (H, N, A), drawn, not clipped.
-        signals: (H, N, 1 + K): reward, then the costs that are held against budgets.
-        alive: float (H, N), one until the episode has ended.
-        terminated: float (H, N), one where it ends.
-    """
-
-    observations: Tensor
-    actions: Tensor
-    signals: Tensor
-    alive: Tensor
-    terminated: Tensor
 
 
 class OGSRL(ModelBased):
@@ -102,7 +76,7 @@ class OGSRL(ModelBased):
         guardian_share: float = 0.05,
         guardian_points: int = 4_000,
         guardian_bandwidth: float | None = None,
-        rollouts: int = 32,
+        rollouts: int = 256,
         rollout_length: int = 20,
         starts: Literal["any", "first"] = "any",
         gae_lambda: float = 0.95,
@@ -132,8 +106,8 @@ class OGSRL(ModelBased):
             raise ConfigurationError(f"starts = {starts!r} must be 'any' or 'first'")
         self.cost_limit, self.horizon, self.guardian_limit = cost_limit, horizon, guardian_limit
         self.num_rollouts, self.rollout_length, self.starts = rollouts, rollout_length, starts
-        self.gae_lambda, self.max_kl, self.damping = gae_lambda, max_kl, damping
-        self.search_steps, self.value_epochs = search_steps, value_epochs
+        self.gae_lambda, self.value_epochs = gae_lambda, value_epochs
+        self._step_options = {"max_kl": max_kl, "damping": damping, "search_steps": search_steps}
         self.clone_steps, self.initial_std = clone_steps, initial_std
         self.guardian = Guardian(guardian_share, guardian_points, guardian_bandwidth)
         super().__init__(dataset, env, learning_rate=learning_rate, net_arch=net_arch, **options)
@@ -154,6 +128,8 @@ class OGSRL(ModelBased):
         with torch.no_grad():
             self.actor.log_std.add_(torch.tensor(self.initial_std).log())
         self.actor = self.actor.to(self.device)
+        self.stepper = ConstrainedStep(self.actor, self.gamma, **self._step_options)
+        self._limits = torch.tensor(list(self.budgets.values()), device=self.device)
         count = 1 + len(self.budgets)
         self.value = Critics(self.num_features, self.net_arch, count).to(self.device)
         self.value_optimizer = self.adam(self.value)
@@ -246,8 +222,9 @@ class OGSRL(ModelBased):
         # pay for steps that do cost. Data that have negative ones bound them by their least.
         costs = [] if found.costs is None else [found.costs.clamp(min=self._least_cost)]
         signals = torch.cat([rewards, *costs, outside], dim=1)
-        # Far from the data a model may run off to infinity; beside them is far enough. Where it
-        # gives no number at all, nothing better is assumed than the worst of the data.
+        # Far from the data a model may run off to infinity, and values of states that no data bound
+        # feed on one another: the data's box is as far as it goes. Where the model gives no number
+        # at all, nothing better is assumed than the worst of the data.
         low, high = self._range
         lost = ~(signals.isfinite().all(dim=1) & found.observations.isfinite().all(dim=1))
         reward, cost = self._worst
@@ -272,9 +249,8 @@ class OGSRL(ModelBased):
 
     @cached_property
     def _range(self) -> tuple[Tensor, Tensor]:
-        """The range of the dataset's observations, (O,) each, widened by itself on both sides."""
-        low, high = self.dataset.observations.amin(dim=0), self.dataset.observations.amax(dim=0)
-        return 2 * low - high, 2 * high - low
+        """Least and greatest observations of the dataset, (O,) each."""
+        return self.dataset.observations.amin(dim=0), self.dataset.observations.amax(dim=0)
 
     # ------------------------------------------------------------------ learning
 
@@ -283,20 +259,15 @@ class OGSRL(ModelBased):
         found = self.roll_out(batch.observations)
         advantages, targets = self.advantages(found)
         costs = self.mean_costs(found)
-        step = self.step_policy(found, advantages, costs)
+        step = self.stepper(found, advantages, costs[1:] - self._limits)
         loss = self.fit_values(found, targets)
         names = dict(zip(("return", *self.budgets), costs, strict=True))
-        limits = {f"{k}_budget": torch.tensor(v) for k, v in self.budgets.items()}
+        limits = {f"{k}_budget": v for k, v in zip(self.budgets, self._limits, strict=True)}
         return step | names | limits | {"value_loss": loss, "lost_share": self._lost}
 
     def mean_costs(self, found: Rollouts) -> Tensor:
         """Mean discounted sums (1 + K,) of the rollouts' signals: J, and the Jₖ of the costs."""
-        return (self._weights(found)[..., None] * found.signals).sum(dim=(0, 1))
-
-    def _weights(self, found: Rollouts) -> Tensor:
-        """γʰ / N of every step (H, N), 0 after an end."""
-        steps = torch.arange(len(found.alive), device=self.device)
-        return self.gamma ** steps[:, None] * found.alive / found.alive.shape[1]
+        return (found.weights(self.gamma)[..., None] * found.signals).sum(dim=(0, 1))
 
     @torch.no_grad()
     def advantages(self, found: Rollouts) -> tuple[Tensor, Tensor]:
@@ -321,73 +292,6 @@ class OGSRL(ModelBased):
                 error = (self.value(states[rows]) - goals[rows]).square().mean(dim=0).sum()
                 loss = self.descend(self.value_optimizer, "value_loss", error)
         return loss
-
-    # ------------------------------------------------------------------ the policy's step
-
-    def step_policy(self, found: Rollouts, advantages: Tensor, costs: Tensor) -> dict[str, Tensor]:
-        """One step of constrained policy optimisation, found by a line search."""
-        before = self._policy(found)
-        before = Normal(before.loc.detach(), before.scale.detach())
-        gains = self._gains(found, advantages, before)
-        budgets = torch.tensor(list(self.budgets.values()), device=self.device)
-        excess = costs[1:] - budgets
-        gradients = torch.stack([flat_gradient(gain, self.actor) for gain in gains])
-        product = hessian_product(self._divergence(found, before), self.actor, self.damping)
-        solved = torch.stack([conjugate_gradient(product, row) for row in gradients])
-        step, feasible = constrained_step(gradients, solved, excess.tolist(), self.max_kl)
-        # Without a direction (gradients that are zero, or not finite) there is nothing to search.
-        taken = self._search(found, advantages, before, step, excess) if step.any() else 0.0
-        divergence = self._divergence(found, before).detach()
-        noted = {
-            "kl": divergence,
-            "step_share": torch.tensor(taken),
-            "no_step": torch.tensor(float(not taken)),
-            "std": self.actor.std().mean(),
-        }
-        return noted | {"recovery": torch.tensor(float(not feasible))}
-
-    def _policy(self, found: Rollouts) -> Normal:
-        return Normal(self.actor(found.observations[:-1]), self.actor.std())
-
-    def _gains(self, found: Rollouts, advantages: Tensor, before: Normal) -> Tensor:
-        """Expected changes (1 + K,) of the mean discounted sums by the present policy.
-
-        Those of costs are in the units of their budgets, so that these bind; that of the reward is
-        in units of its advantages' deviation. Σₕ γʰ ρ (A − mean A): a constant that is taken off
-        the advantages changes no gradient's mean.
-        """
-        weights = self._weights(found)[..., None]
-        centred = advantages - (weights * advantages).sum(dim=(0, 1)) / weights.sum()
-        now, then = self._policy(found), before
-        log_ratio = now.log_prob(found.actions) - then.log_prob(found.actions)
-        ratio = log_ratio.sum(dim=-1, keepdim=True).exp()
-        gains = (weights * (ratio - 1) * centred).sum(dim=(0, 1))
-        scale = (weights[..., 0] * centred[..., 0].square()).sum() / weights.sum()
-        return torch.cat([gains[:1] / (scale.sqrt() + 1e-8), gains[1:]])
-
-    def _divergence(self, found: Rollouts, before: Normal) -> Tensor:
-        """Mean KL(before ‖ now) over the states."""
-        each = kl_divergence(before, self._policy(found)).sum(dim=-1)
-        return (found.alive * each).sum() / found.alive.sum()
-
-    @torch.no_grad()
-    def _search(
-        self, found: Rollouts, advantages: Tensor, before: Normal, step: Tensor, excess: Tensor
-    ) -> float:
-        """Take the largest share 0.8ⁱ of a step that keeps what it promises; 0: none does."""
-        start = torch.nn.utils.parameters_to_vector(self.actor.parameters())
-        for attempt in range(self.search_steps):
-            share = BACKTRACK**attempt
-            torch.nn.utils.vector_to_parameters(start + share * step, self.actor.parameters())
-            gains = self._gains(found, advantages, before)
-            near = self._divergence(found, before) <= self.max_kl
-            kept = gains[1:] <= (-excess).clamp(min=0.0)
-            # While a budget is exceeded, meeting it comes before the return.
-            better = (gains[0] >= 0) | (excess > 0).any()
-            if bool(near & kept.all() & better & torch.isfinite(gains).all()):
-                return share
-        torch.nn.utils.vector_to_parameters(start, self.actor.parameters())
-        return 0.0
 
     # ------------------------------------------------------------------ acting, state
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from agents.offline.cpo import Rollouts
 from agents.offline.data import Transitions
 from agents.offline.dynamics import Outcome
 from agents.offline.ensemble import Members
-from agents.offline.ogsrl import OGSRL, Rollouts
+from agents.offline.ogsrl import OGSRL
 from simenv.errors import ConfigurationError
 from tests.agents.offline.models import TINY, assert_resumes
 from tests.agents.offline.systems import linear
@@ -166,9 +167,9 @@ def test_gains_have_the_units_of_costs():
     model = toy(cost_limit=0.5, rollouts=40_000, initial_std=0.1)
     found = model.roll_out(torch.zeros(40_000, 1))
     advantages, _ = model.advantages(found)
-    before = model._policy(found)
+    before = model.stepper.policy(found)
     before = torch.distributions.Normal(before.loc.detach(), before.scale.detach())
-    gains = model._gains(found, advantages, before)
+    gains = model.stepper.gains(found, advantages, before)
     assert gains.tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-6)
     bias = model.actor.network[-1].bias
     slope = torch.autograd.grad(gains[1], bias)[0].item()
@@ -201,8 +202,8 @@ def test_rollouts_go_on_from_where_they_were():
     )
 
 
-def test_states_that_run_off_stay_beside_the_data():
-    """Predictions far away become the range of the data widened by itself."""
+def test_states_that_run_off_stay_in_the_box_of_the_data():
+    """Predictions far away become the ends of the range of the data."""
     model = toy()
     model.dynamics = SimpleNamespace(
         sample=lambda s, a: Outcome(s + 1e9, 0 * a, 0 * a, None, torch.zeros(1, 1))
@@ -255,7 +256,7 @@ def test_a_step_stays_in_its_trust_region():
     assert 0 < model.losses["kl"] <= 0.005
     assert model.losses["no_step"] == 0.0
     before = [p.clone() for p in model.actor.parameters()]
-    model._divergence = lambda *_: sum(p.sum() for p in model.actor.parameters()) ** 2 + 1
+    model.stepper.divergence = lambda *_: sum(p.sum() for p in model.actor.parameters()) ** 2 + 1
     noted = model.update(model.sample())
     assert (noted["step_share"], noted["no_step"]) == (0.0, 1.0)
     assert all(torch.equal(a, b) for a, b in zip(before, model.actor.parameters(), strict=True))
@@ -267,7 +268,7 @@ def test_gradients_that_are_not_finite_are_no_step():
     found = model.roll_out(model.sample().observations)
     before = [p.clone() for p in model.actor.parameters()]
     advantages = model.advantages(found)[0] * torch.nan
-    noted = model.step_policy(found, advantages, model.mean_costs(found))
+    noted = model.stepper(found, advantages, torch.ones(1))
     assert (noted["step_share"], noted["no_step"]) == (0.0, 1.0)
     assert all(torch.equal(a, b) for a, b in zip(before, model.actor.parameters(), strict=True))
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from agents.offline.cpo import Rollouts
 from agents.offline.data import Transitions
 from agents.offline.dynamics import Outcome
-from agents.offline.ogsrl import OGSRL, Rollouts
+from agents.offline.ogsrl import OGSRL
 from tests.agents.offline.models import TINY
 
 STEPS, GAMMA, LAMBDA = 3, 0.5, 0.5
