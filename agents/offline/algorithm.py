@@ -203,15 +203,19 @@ class OfflineAlgorithm(PersistentOffline):
         """A batch from the dataset, as `update` wants it."""
         return self.prepare(self.draw(self.batch_size))
 
-    def draw(self, count: int) -> Batch:
-        """So many transitions of the dataset, as they are.
+    def draw(self, count: int, rows: Tensor | None = None) -> Batch:
+        """So many transitions of the dataset, as they are; of some of its rows (R,), or of all.
 
         Raises:
             ConfigurationError: there is no dataset.
         """
         if not len(self.dataset):
             raise ConfigurationError("this agent was loaded without a dataset: load(…, dataset=…)")
-        return self.dataset.sample(count, self._generator)
+        if rows is None:
+            return self.dataset.sample(count, self._generator)
+        shape, device = (count,), self.device
+        chosen = torch.randint(len(rows), shape, generator=self._generator, device=device)
+        return self.dataset.at(rows[chosen])
 
     def prepare(self, batch: Batch) -> Batch:
         """A raw batch with observations standardised and rewards transformed."""

@@ -19,6 +19,8 @@ from agents.safe import discounted_budget
 from agents.train_options import check_range
 from simenv.errors import ConfigurationError, require_count
 
+CHEAP = 0.1
+"""Share of the episodes, those of least cost, that count as cheap even if they exceed the limit."""
 LEAST_STD = 0.05
 """Deviation of a cloned policy at least: the divergence of a step goes with its inverse square."""
 
@@ -42,7 +44,9 @@ class OGSRL(ModelBased):
         guardian_bandwidth: see `Guardian`.
         rollouts: N per iteration.
         rollout_length: H, steps of each.
-        starts: from "any" observation of the dataset, or from the first ones of its episodes.
+        starts: from "any" observation of the dataset, from the "first" ones of its episodes, or
+            from those of "cheap" episodes, which keep `cost_limit` or are among the tenth of least
+            cost; the policy is then cloned from these as well.
         gae_lambda: λ of generalised advantage estimation (arXiv:1506.02438).
         max_kl: δ, trust region of a step.
         damping: added to the curvature of the divergence.
@@ -78,7 +82,7 @@ class OGSRL(ModelBased):
         guardian_bandwidth: float | None = None,
         rollouts: int = 256,
         rollout_length: int = 20,
-        starts: Literal["any", "first"] = "any",
+        starts: Literal["any", "first", "cheap"] = "any",
         gae_lambda: float = 0.95,
         max_kl: float = 0.01,
         damping: float = 0.1,
@@ -102,12 +106,18 @@ class OGSRL(ModelBased):
         check_range("max_kl", max_kl, above=0.0)
         check_range("damping", damping, at_least=0.0)
         check_range("initial_std", initial_std, above=0.0)
-        if starts not in ("any", "first"):
-            raise ConfigurationError(f"starts = {starts!r} must be 'any' or 'first'")
+        if starts not in ("any", "first", "cheap"):
+            raise ConfigurationError(f"starts = {starts!r} must be 'any', 'first' or 'cheap'")
+        if starts == "cheap" and cost_limit is None:
+            raise ConfigurationError("starts = 'cheap' needs a cost_limit, which tells what is")
         self.cost_limit, self.horizon, self.guardian_limit = cost_limit, horizon, guardian_limit
         self.num_rollouts, self.rollout_length, self.starts = rollouts, rollout_length, starts
         self.gae_lambda, self.value_epochs = gae_lambda, value_epochs
-        self._step_options = {"max_kl": max_kl, "damping": damping, "search_steps": search_steps}
+        self._step_options: dict[str, Any] = {
+            "max_kl": max_kl,
+            "damping": damping,
+            "search_steps": search_steps,
+        }
         self.clone_steps, self.initial_std = clone_steps, initial_std
         self.guardian = Guardian(guardian_share, guardian_points, guardian_bandwidth)
         super().__init__(dataset, env, learning_rate=learning_rate, net_arch=net_arch, **options)
@@ -158,12 +168,23 @@ class OGSRL(ModelBased):
     def sample(self) -> Batch:
         """Transitions of the dataset, as they are, from whose observations rollouts start."""
         self._prepare_model()
-        if self.starts == "any":
-            return self.draw(self.num_rollouts)
-        first = torch.nonzero(self.dataset.initial)[:, 0]
-        shape = (self.num_rollouts,)
-        chosen = torch.randint(len(first), shape, generator=self._generator, device=self.device)
-        return self.dataset.at(first[chosen])
+        return self.draw(self.num_rollouts, self._starts)
+
+    @cached_property
+    def _starts(self) -> Tensor:
+        """Rows of the dataset whose observations rollouts start from."""
+        return torch.nonzero(self.dataset.initial)[:, 0] if self.starts == "first" else self._known
+
+    @cached_property
+    def _known(self) -> Tensor:
+        """Rows that the policy is cloned from: all, or those of cheap episodes."""
+        data = self.dataset
+        if self.starts != "cheap" or data.costs is None or self.cost_limit is None:
+            return torch.arange(len(data), device=self.device)
+        costs = torch.zeros(int(data.episodes[-1]) + 1, device=self.device)
+        costs.index_add_(0, data.episodes, data.costs[:, 0])
+        border = costs.quantile(CHEAP).clamp(min=self.cost_limit)
+        return torch.nonzero((costs <= border)[data.episodes])[:, 0]
 
     def _prepare_model(self) -> None:
         """Fit model and guardian, once."""
@@ -181,7 +202,7 @@ class OGSRL(ModelBased):
         """
         optimizer = self.adam(self.actor.network)
         for _ in range(self.clone_steps):
-            batch = self.prepare(self.draw(self.batch_size))
+            batch = self.prepare(self.draw(self.batch_size, self._known))
             error = (self.actor(batch.observations) - batch.actions).square()
             self.descend(optimizer, "clone_loss", error.mean())
         if self.clone_steps:
@@ -189,12 +210,12 @@ class OGSRL(ModelBased):
 
     @torch.no_grad()
     def _fit_std(self) -> None:
-        data = self.dataset
         squares = torch.zeros(self.num_actions, device=self.device)
-        pairs = zip(data.observations.split(CHUNK), data.actions.split(CHUNK), strict=True)
-        for observations, actions in pairs:
-            squares += (self.actor(self.encode(observations)) - actions).square().sum(dim=0)
-        std = (squares / len(data)).sqrt().clamp(LEAST_STD, max(LEAST_STD, self.initial_std))
+        for rows in self._known.split(CHUNK):
+            batch = self.dataset.at(rows)
+            errors = self.actor(self.encode(batch.observations)) - batch.actions
+            squares += errors.square().sum(dim=0)
+        std = (squares / len(self._known)).sqrt().clamp(LEAST_STD, max(LEAST_STD, self.initial_std))
         self.actor.log_std.copy_(std.log())
 
     @torch.no_grad()

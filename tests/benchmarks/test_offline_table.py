@@ -120,8 +120,8 @@ def test_jobs_come_after_what_they_need():
     jobs, wanted = offline_table.plan(options)
     assert [job.name for job in jobs] == [
         "simenv/SoftWalker2D/medium-expert-v0",
-        "walker-bc-20000-seed0",
-        "walker-cdsa-10000-seed0",
+        "walker-bc-10000-seed0",
+        "walker-cdsa-5000-seed0",
     ]
     assert wanted == jobs[2:]
     assert jobs[2].needs == (jobs[0].name, jobs[1].name)
@@ -188,8 +188,8 @@ def test_time_left_is_that_of_runs_of_the_same_kind(tmp_path, capsys):
     guessed = offline_table.Training("cql", "pendulum", 1, tmp_path)
     pool = Pool(2, tmp_path, lambda: None)
     pool._waiting, pool._seconds = [known, guessed], {known.group: [6000.0, 8400.0]}
-    assert guessed.guess == pytest.approx(15_000 * 0.034)
-    assert pool._left() == f"2 jobs left, about {(7200 + 510) / 2 / 3600:.1f} h"
+    assert guessed.guess == pytest.approx(8_000 * 0.034)
+    assert pool._left() == f"2 jobs left, about {(7200 + 272) / 2 / 3600:.1f} h"
 
 
 @pytest.mark.slow

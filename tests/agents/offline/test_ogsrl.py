@@ -249,6 +249,41 @@ def test_starts():
     assert not {tuple(row) for row in anywhere.tolist()} <= first
 
 
+def priced() -> Transitions:
+    """Twenty episodes of five steps; the i-th costs i, and above 5 they act otherwise."""
+    episode = np.repeat(np.arange(20.0), 5)
+    noise = np.random.default_rng(0).normal(0, 0.01, (100, 2))
+    ends = np.tile([0, 0, 0, 0, 1], 20)
+    actions = np.where(episode > 5, -0.5, 0.5)[:, None]
+    return Transitions.from_arrays(
+        np.column_stack([episode, np.zeros(100)]) + noise,
+        actions,
+        np.zeros(100),
+        noise,
+        ends,
+        costs=episode / 5,
+    )
+
+
+@pytest.mark.parametrize(("limit", "dearest"), [(0.0, 1), (5.0, 5), (99.0, 19)])
+def test_cheap_starts(limit, dearest):
+    """Episodes within the limit, or the cheapest tenth; those two are 0 and 1."""
+    model = ogsrl(priced(), starts="cheap", cost_limit=limit, horizon=5, rollouts=500)
+    found = model.sample().observations[:, 0].round()
+    assert set(found.tolist()) == set(range(dearest + 1))
+
+
+def test_what_starts_cheaply_is_cloned_from_cheap_episodes():
+    """Their actions are ½, those of all others −½, and the states tell little."""
+    options = {"clone_steps": 200, "learning_rate": 1e-2, "horizon": 5, "cost_limit": 5.0}
+    model = ogsrl(priced(), starts="cheap", **options)
+    model._prepare_model()
+    cheap = model.dataset.observations[:30]
+    assert model.actor(model.encode(cheap)).mean().item() == pytest.approx(0.5, abs=0.1)
+    # Fitted to the rest as well, the deviation would be near that of ±½.
+    assert model.actor.std().item() < 0.2
+
+
 def test_a_step_stays_in_its_trust_region():
     """And a search that finds nothing leaves the policy as it was."""
     model = toy(cost_limit=0.6, max_kl=0.005)
@@ -370,6 +405,7 @@ def test_costs_that_are_not_there():
         {"initial_std": 0.0},
         {"clone_steps": -1},
         {"starts": "last"},
+        {"starts": "cheap"},
     ],
 )
 def test_options_outside_their_bounds(option):
