@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self
 
 from agents.offline.model_options import TrainMOBILE, TrainModelBased, TrainMOPO
 from agents.offline.options import TrainCQL, TrainIQL, TrainOffline
@@ -71,20 +71,32 @@ class TrainCOCOA(TrainCQL, TrainIQL, TrainMOPO, TrainMOBILE):
     def __post_init__(self) -> None:
         usual = base_named(self.base)
         self._check_foreign()
-        for name, value in self._defaults().items():
-            if getattr(self, name) in ((), None):
-                # Frozen, but the run's config must say which it was.
-                object.__setattr__(self, name, value)
+        # Not filled in here: another base, given on top of these options, has other defaults.
+        if self._missing():
+            self._whole()
+            return
         check_bounds(self, anchor_steps=0, rank=1, reverse_length=1)
         check_widths(self, "transduction_arch")
         # The bounds of an option are its owner's: those of other bases are as they were.
         for owner in (usual.options, TrainModelBased):
             owner(**{f.name: getattr(self, f.name) for f in fields(owner)})
 
+    def resolved(self) -> Self:
+        """With the base's defaults as well: the run's config must say which they were."""
+        return super().resolved()._whole()
+
     def agent_arguments(self) -> dict[str, Any]:
         """Keyword arguments of the agent's class, without those of other bases."""
-        foreign = self._foreign()
-        return {k: v for k, v in super().agent_arguments().items() if k not in foreign}
+        foreign, whole = self._foreign(), super(TrainCOCOA, self._whole()).agent_arguments()
+        return {k: v for k, v in whole.items() if k not in foreign}
+
+    def _whole(self) -> Self:
+        """With nothing left to defaults, and with its bounds checked."""
+        return replace(self, **self._missing())
+
+    def _missing(self) -> dict[str, Any]:
+        """Defaults by name, of options that are not given."""
+        return {k: v for k, v in self._defaults().items() if getattr(self, k) in ((), None)}
 
     def _defaults(self) -> dict[str, Any]:
         """Defaults by name, where they depend on the base."""

@@ -361,8 +361,12 @@ def test_options_outside_their_bounds(option):
 def test_options_of_the_command():
     """Those of other bases are refused, not passed on; defaults are those of the base."""
     chosen = TrainCOCOA(dataset="x-v0", base="iql", beta=5.0)
-    assert (chosen.net_arch, chosen.transduction_arch, chosen.rank) == ((100, 100), (64, 64), 4)
     arguments = chosen.agent_arguments()
+    assert [arguments[k] for k in ("net_arch", "transduction_arch", "rank")] == [
+        (100, 100),
+        (64, 64),
+        4,
+    ]
     assert arguments["beta"] == 5.0
     assert "conservative_weight" not in arguments
     assert TrainCOCOA(dataset="x-v0").agent_arguments()["transduction_arch"] == (256, 256, 256)
@@ -382,6 +386,9 @@ def test_every_option_of_a_base_is_one_of_the_command():
     assert TrainCOCOA(dataset="x-v0", base="mobile", penalty=2.0).agent_arguments()["penalty"] == 2
     again = replace(TrainCOCOA(dataset="x-v0", base="iql"), steps=5)
     assert again.rollout_length is None
+    # A flag on top of a preset of another base.
+    other = replace(TrainCOCOA(dataset="x-v0", base="iql"), base="cql").agent_arguments()
+    assert (other["rank"], other["transduction_arch"]) == (32, (256, 256, 256))
     with pytest.raises(ConfigurationError, match=r"penalty is no option.*base mopo or mobile"):
         TrainCOCOA(dataset="x-v0", base="iql", penalty=0.5)
     with pytest.raises(ConfigurationError, match="rollout_batch is no option of base 'cql'"):
