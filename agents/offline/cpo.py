@@ -89,9 +89,9 @@ class ConstrainedStep:
         """
         before = self.policy(found)
         before = Normal(before.loc.detach(), before.scale.detach())
-        step, feasible = self.direction(found, advantages, before, excess)
+        step, feasible, far = self.direction(found, advantages, before, excess)
         # Without a direction (gradients that are zero, or not finite) there is nothing to search.
-        taken = self.search(found, advantages, before, step, excess) if step.any() else 0.0
+        taken = self.search(found, advantages, before, step, excess, far) if step.any() else 0.0
         return {
             "kl": self.divergence(found, before).detach(),
             "step_share": torch.tensor(taken),
@@ -102,14 +102,21 @@ class ConstrainedStep:
 
     def direction(
         self, found: Rollouts, advantages: Tensor, before: Normal, excess: Tensor
-    ) -> tuple[Tensor, bool]:
-        """The best step (P,) by first and second order, and whether it meets the budgets."""
+    ) -> tuple[Tensor, bool, Tensor]:
+        """The best step by first and second order.
+
+        Returns:
+            The step (P,), whether it meets the budgets, and how far (K,), in the metric of the
+            steps, one has to go for a unit of each cost; 0 where none changes it.
+        """
         gains = self.gains(found, advantages, before)
         gradients = torch.stack([flat_gradient(gain, self.actor) for gain in gains])
         divergence = self.divergence(found.some(CURVATURE))
         product = hessian_product(divergence, self.actor, self.damping)
         solved = torch.stack([conjugate_gradient(product, row) for row in gradients])
-        return constrained_step(gradients, solved, excess.tolist(), self.max_kl)
+        slopes = (gradients * solved).sum(dim=1)[1:].clamp(min=0.0).sqrt()
+        step, feasible = constrained_step(gradients, solved, excess.tolist(), self.max_kl)
+        return step, feasible, torch.where(slopes > 0, 1 / slopes, 0.0)
 
     def policy(self, found: Rollouts) -> Normal:
         """Distributions (H, N, A) of the actions."""
@@ -140,19 +147,35 @@ class ConstrainedStep:
 
     @torch.no_grad()
     def search(
-        self, found: Rollouts, advantages: Tensor, before: Normal, step: Tensor, excess: Tensor
+        self,
+        found: Rollouts,
+        advantages: Tensor,
+        before: Normal,
+        step: Tensor,
+        excess: Tensor,
+        far: Tensor,
     ) -> float:
         """Take the largest share 0.8ⁱ of a step that keeps what it promises; 0: none does."""
-        start = parameters_to_vector(self.actor.parameters())
+        start, exceeded = parameters_to_vector(self.actor.parameters()), excess > 0
         for attempt in range(self.search_steps):
             share = BACKTRACK**attempt
             vector_to_parameters(start + share * step, self.actor.parameters())
             gains = self.gains(found, advantages, before)
             near = self.divergence(found, before) <= self.max_kl
-            kept = gains[1:] <= (-excess).clamp(min=0.0)
-            # While a budget is exceeded, meeting it comes before the return.
-            better = (gains[0] >= 0) | (excess > 0).any()
-            if bool(near & kept.all() & better & torch.isfinite(gains).all()):
+            kept = ((gains[1:] <= -excess) | exceeded).all()
+            # While budgets are exceeded, coming nearer to them comes before the return.
+            better = nearer(excess, gains[1:], far) if exceeded.any() else gains[0] >= 0
+            if bool(near & kept & better & torch.isfinite(gains).all()):
                 return share
         vector_to_parameters(start, self.actor.parameters())
         return 0.0
+
+
+def nearer(excess: Tensor, gains: Tensor, far: Tensor) -> Tensor:
+    """Whether changes (K,) bring costs nearer to their budgets: Σ of squared distances falls.
+
+    That sum is what the recovery step descends, over budgets that are exceeded; a smaller excess
+    may grow where a larger one falls.
+    """
+    ahead, behind = (far * (excess + gains)).clamp(min=0.0), (far * excess).clamp(min=0.0)
+    return ahead.square().sum() < behind.square().sum()

@@ -130,7 +130,7 @@ class OGSRL(ModelBased):
         if costly and len(self.dataset) and self.dataset.costs is None:
             raise ConfigurationError(
                 f"cost_limit = {self.cost_limit}, but dataset {self.dataset.source.name} has no "
-                "costs; take one of a '-Safe' id, or leave the limit out"
+                "costs; take one of a '-Safe' id, or cost_limit None and starts 'any'"
             )
         self.budgets = self._budgets()
         self._lost = torch.zeros((), device=self.device)
@@ -140,9 +140,11 @@ class OGSRL(ModelBased):
         self.actor = self.actor.to(self.device)
         self.stepper = ConstrainedStep(self.actor, self.gamma, **self._step_options)
         self._limits = torch.tensor(list(self.budgets.values()), device=self.device)
-        count = 1 + len(self.budgets)
-        self.value = Critics(self.num_features, self.net_arch, count).to(self.device)
-        self.value_optimizer = self.adam(self.value)
+        self.value = Critics(self.num_features, self.net_arch, 1).to(self.device)
+        # What a rollout still costs depends on how much of it is left.
+        count = len(self.budgets)
+        self.cost_value = Critics(self.num_features + 1, self.net_arch, count).to(self.device)
+        self.value_optimizer = self.adam(self.value, self.cost_value)
         self.setup_model(with_costs=costly)
 
     def _budgets(self) -> dict[str, float]:
@@ -181,10 +183,11 @@ class OGSRL(ModelBased):
         data = self.dataset
         if self.starts != "cheap" or data.costs is None or self.cost_limit is None:
             return torch.arange(len(data), device=self.device)
-        costs = torch.zeros(int(data.episodes[-1]) + 1, device=self.device)
-        costs.index_add_(0, data.episodes, data.costs[:, 0])
+        _, episode = data.episodes.unique(return_inverse=True)
+        costs = torch.zeros(int(episode.max()) + 1, device=self.device)
+        costs.index_add_(0, episode, data.costs[:, 0])
         border = costs.quantile(CHEAP).clamp(min=self.cost_limit)
-        return torch.nonzero((costs <= border)[data.episodes])[:, 0]
+        return torch.nonzero((costs <= border)[episode])[:, 0]
 
     def _prepare_model(self) -> None:
         """Fit model and guardian, once."""
@@ -192,8 +195,9 @@ class OGSRL(ModelBased):
             self.draw(1)  # says so where there is no dataset
             self.fit_model()
             data = self.dataset
-            self.guardian.fit(data.observations, data.actions, self._generator)
             self.clone()
+            # Last, since it is what says that all is done.
+            self.guardian.fit(data.observations, data.actions, self._generator)
 
     def clone(self) -> None:
         """Bring the policy to the data: its mean to the actions, its deviation to their errors.
@@ -221,39 +225,44 @@ class OGSRL(ModelBased):
     @torch.no_grad()
     def roll_out(self, observations: Tensor) -> Rollouts:
         """Let the policy act in the model from observations (N, O) of the dataset."""
-        alive = torch.ones(len(observations), device=self.device)
-        rows, self._lost = [], torch.zeros((), device=self.device)
+        alive, rows = torch.ones(len(observations), device=self.device), []
         for _ in range(self.rollout_length):
             seen = self.normalizer(observations)
             mean = self.actor(seen)
             actions = mean + self.actor.std() * torch.randn_like(mean)
-            after, signals, ends = self._step(observations, actions.clamp(-1.0, 1.0))
-            rows.append((seen, actions, signals, alive, ends * alive))
+            after, signals, ends, lost = self._step(observations, actions.clamp(-1.0, 1.0))
+            rows.append((seen, actions, signals, alive, ends * alive, lost * alive))
             observations, alive = after, alive * (1 - ends)
-        columns = [torch.stack(column) for column in zip(*rows, strict=True)]
+        *columns, lost = (torch.stack(column) for column in zip(*rows, strict=True))
         columns[0] = torch.cat([columns[0], self.normalizer(observations)[None]])
-        return Rollouts(*columns)
+        found = Rollouts(*columns)
+        self._lost = lost.sum() / found.alive.sum()
+        return found
 
-    def _step(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Next observations (N, O), signals (N, 1 + K) and ends (N,) of a step in the model."""
+    def _step(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
+        """A step in the model.
+
+        Far from the data it may run off to infinity, and values of states that no data bound feed
+        on one another: the data's box is as far as it goes. Where it gives no number at all, the
+        rollout stays where it is and pays the worst of the data, step after step.
+
+        Returns:
+            Observations (N, O), signals (N, 1 + K), float ends (N,) and where it is lost (N,).
+        """
         found = self.dynamics.sample(observations, actions)
+        costs = [] if found.costs is None else [found.costs]
+        told = torch.cat([found.observations, found.rewards, *costs], dim=1)
+        lost = ~told.isfinite().all(dim=1, keepdim=True)
         rewards = self.reward_scale * found.rewards + self.reward_shift
-        outside = self.guardian.flags(observations, actions)
+        least, most = self._worst
         # Costs count or measure and are never below 0; a regression may be, and what it errs would
         # pay for steps that do cost. Data that have negative ones bound them by their least.
-        costs = [] if found.costs is None else [found.costs.clamp(min=self._least_cost)]
-        signals = torch.cat([rewards, *costs, outside], dim=1)
-        # Far from the data a model may run off to infinity, and values of states that no data bound
-        # feed on one another: the data's box is as far as it goes. Where the model gives no number
-        # at all, nothing better is assumed than the worst of the data.
-        low, high = self._range
-        lost = ~(signals.isfinite().all(dim=1) & found.observations.isfinite().all(dim=1))
-        reward, cost = self._worst
-        worst = torch.stack([reward, *[cost] * len(costs), torch.ones_like(reward)])
-        signals = torch.where(lost[:, None], worst, signals)
-        after = torch.where(lost[:, None], observations, found.observations).clamp(low, high)
-        self._lost = self._lost + lost.float().mean() / self.rollout_length
-        return after, signals, torch.where(lost, 1.0, found.terminated[:, 0])
+        costs = [torch.where(lost, most, cost.clamp(min=self._least_cost)) for cost in costs]
+        outside = torch.where(lost, 1.0, self.guardian.flags(observations, actions))
+        signals = torch.cat([torch.where(lost, least, rewards), *costs, outside], dim=1)
+        after = torch.where(lost, observations, found.observations).clamp(*self._range)
+        ends = torch.where(lost, 0.0, found.terminated)
+        return after, signals, ends[:, 0], lost[:, 0].to(ends.dtype)
 
     @cached_property
     def _worst(self) -> tuple[Tensor, Tensor]:
@@ -279,38 +288,53 @@ class OGSRL(ModelBased):
         """One iteration, from the observations of a raw batch."""
         found = self.roll_out(batch.observations)
         advantages, targets = self.advantages(found)
-        costs = self.mean_costs(found)
-        step = self.stepper(found, advantages, costs[1:] - self._limits)
+        sums = self.mean_sums(found)
+        step = self.stepper(found, advantages, sums[1:] - self._limits)
         loss = self.fit_values(found, targets)
-        names = dict(zip(("return", *self.budgets), costs, strict=True))
+        names = dict(zip(("return", *self.budgets), sums, strict=True))
         limits = {f"{k}_budget": v for k, v in zip(self.budgets, self._limits, strict=True)}
         return step | names | limits | {"value_loss": loss, "lost_share": self._lost}
 
-    def mean_costs(self, found: Rollouts) -> Tensor:
+    def mean_sums(self, found: Rollouts) -> Tensor:
         """Mean discounted sums (1 + K,) of the rollouts' signals: J, and the Jₖ of the costs."""
         return (found.weights(self.gamma)[..., None] * found.signals).sum(dim=(0, 1))
 
     @torch.no_grad()
     def advantages(self, found: Rollouts) -> tuple[Tensor, Tensor]:
-        """Generalised advantages and value targets (H, N, 1 + K), of all signals alike."""
-        values = self.value(found.observations)
+        """Generalised advantages and value targets (H, N, 1 + K), of all signals alike.
+
+        The reward goes on after the rollout, so that its value there counts. Costs are held against
+        budgets of the rollout's H steps and end with it: their advantages are slopes of the same
+        sums as `mean_sums`.
+        """
+        values = self._values(found.observations)
+        values[-1, :, 1:] = 0.0
         going = (1 - found.terminated)[..., None]
         errors = found.signals + self.gamma * going * values[1:] - values[:-1]
         rows, last = [], torch.zeros_like(errors[0])
         for error, on in zip(errors.flip(0), going.flip(0), strict=True):
             last = error + self.gamma * self.gae_lambda * on * last
             rows.append(last)
-        gains = torch.stack(rows[::-1])
-        return gains, gains + values[:-1]
+        advantages = torch.stack(rows[::-1])
+        return advantages, advantages + values[:-1]
+
+    def _values(self, observations: Tensor) -> Tensor:
+        """Values (H + 1, N, 1 + K) of the observations (H + 1, N, O) of rollouts."""
+        share = torch.linspace(0.0, 1.0, len(observations), device=self.device)
+        place = share[:, None, None].expand(*observations.shape[:2], 1)
+        found = self.cost_value(torch.cat([observations, place], dim=-1))
+        return torch.cat([self.value(observations), found], dim=-1)
 
     def fit_values(self, found: Rollouts, targets: Tensor) -> Tensor:
-        """Some passes of least squares over the states of rollouts; the last loss."""
-        alive = found.alive.flatten() > 0
-        states, goals = found.observations[:-1].flatten(0, 1)[alive], targets.flatten(0, 1)[alive]
+        """Some passes of least squares over the rollouts; the last loss."""
+        count, size = found.alive.shape[1], max(1, self.batch_size // len(found.alive))
         for _ in range(self.value_epochs):
-            order = torch.randperm(len(states), generator=self._generator, device=self.device)
-            for rows in order.split(self.batch_size):
-                error = (self.value(states[rows]) - goals[rows]).square().mean(dim=0).sum()
+            order = torch.randperm(count, generator=self._generator, device=self.device)
+            for some in order.split(size):
+                values = self._values(found.observations[:, some])[:-1]
+                error = (values - targets[:, some]).square().sum(dim=-1)
+                alive = found.alive[:, some]
+                error = (alive * error).sum() / alive.sum()
                 loss = self.descend(self.value_optimizer, "value_loss", error)
         return loss
 

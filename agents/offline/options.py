@@ -233,6 +233,8 @@ class TrainCQL(TrainTargets):
     """Adam's step size of the actor; learning_rate is that of the critics."""
     temperature_learning_rate: float = 1e-4
     """Adam's step size of the logarithm of the temperature."""
+    initial_temperature: float = 1.0
+    """Temperature at first."""
     conservative_weight: float = 5.0
     """Weight of the conservative term; twice as much where rewards are twice as large."""
     num_samples: int = 10
@@ -246,6 +248,7 @@ class TrainCQL(TrainTargets):
         super().__post_init__()
         check_bounds(self, num_samples=1)
         check_real(self, "actor_learning_rate", above=0.0)
+        check_real(self, "initial_temperature", above=0.0)
         check_real(self, "temperature_learning_rate", above=0.0)
         check_real(self, "conservative_weight", at_least=0.0)
         check_real(self, "softmax_temperature", above=0.0)

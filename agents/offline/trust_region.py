@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 SMALL = 1e-12
-"""A constraint whose gradient is no longer than this, in the metric of the step, has none."""
+"""Share of something that counts as none of it, in float64."""
 
 
 def conjugate_gradient(
@@ -64,14 +64,16 @@ def constrained_step(
         return torch.zeros_like(gradients[0]), False
     c = np.asarray(excess, np.float64)
     # What no step can change is no constraint of the step.
-    movable = [k for k in range(len(c)) if gram[k + 1, k + 1] > SMALL]
+    reach = np.sqrt(2 * radius * np.diagonal(gram)[1:].clip(min=0.0))
+    movable = [k for k in range(len(c)) if reach[k] > SMALL * abs(c[k])]
     found = list(_candidates(gram, c, radius, movable))
     if found:
         best = max(found, key=lambda weights: float(weights @ gram[0]))
     else:
         best = _recovery(gram, c, radius, movable)
     weights = torch.as_tensor(best, dtype=solved.dtype, device=solved.device)
-    return weights @ solved, bool(found)
+    fixed = set(range(len(c))) - set(movable)
+    return weights @ solved, bool(found) and not any(c[k] > 0 for k in fixed)
 
 
 def _candidates(
@@ -99,7 +101,7 @@ def _on_planes(
     length = gram[0, 0] - gram[rows, 0] @ along
     if left < 0:
         return None
-    step = np.sqrt(left / length) if length > SMALL else 0.0
+    step = np.sqrt(left / length) if length > SMALL * gram[0, 0] else 0.0
     weights[0], weights[rows] = step, -there - step * along
     return weights
 

@@ -42,7 +42,8 @@ def model() -> OGSRL:
     model.actor = _Still()
     model.dynamics = SimpleNamespace(sample=step)
     model.guardian = SimpleNamespace(flags=lambda s, a: (s > 4.0).float())
-    model.value = lambda s: torch.cat([s, 2 * s, torch.full_like(s, 4.0)], dim=-1)
+    model.value = lambda s: s
+    model.cost_value = lambda x: torch.cat([2 * x[..., :1], torch.full_like(x[..., :1], 4.0)], -1)
     return model
 
 
@@ -77,21 +78,21 @@ def test_discounted_sums_of_several_rollouts(model, found):
         [2 + 3 / 2, 2 + 4 / 2, 0.0],
         [4 + 5 / 2 + 6 / 4, 6 + 8 / 2 + 10 / 4, 1 / 4],
     ]
-    torch.testing.assert_close(model.mean_costs(found), torch.tensor(sums).mean(dim=0))
+    torch.testing.assert_close(model.mean_sums(found), torch.tensor(sums).mean(dim=0))
 
 
 def test_advantages_of_several_rollouts(model, found):
     """By hand: δ = x + γ V(s') − V(s), without V(s') at an end, and A = δ + γ λ A'.
 
-    Of the rewards, with V = s: δ = 1.5, 2, 1; 2, 1; 3, 3.5, 4. Of the costs, with V = 2 s:
-    δ = 1, 2, 0; 2, 0; 4, 5, 6. Of the steps outside, with V = 4: δ = −2, −2, −4 up to an end;
-    −2, −4; −2, −2, −1.
+    Of the rewards, with V = s: δ = 1.5, 2, 1; 2, 1; 3, 3.5, 4. Of the costs, with V = 2 s and
+    nothing after the rollout: δ = 1, 2, 0; 2, 0; 4, 5, 0. Of the steps outside, with V = 4:
+    δ = −2, −2, −4 up to an end; −2, −4; −2, −2, −3.
     """
     share = GAMMA * LAMBDA
     errors = {
         0: [[1.5, 2.0, 1.0], [1.0, 2.0, 0.0], [-2.0, -2.0, -4.0]],
         1: [[2.0, 1.0], [2.0, 0.0], [-2.0, -4.0]],
-        2: [[3.0, 3.5, 4.0], [4.0, 5.0, 6.0], [-2.0, -2.0, -1.0]],
+        2: [[3.0, 3.5, 4.0], [4.0, 5.0, 0.0], [-2.0, -2.0, -3.0]],
     }
     advantages, targets = model.advantages(found)
     for rollout, signals in errors.items():
@@ -100,4 +101,4 @@ def test_advantages_of_several_rollouts(model, found):
             expected = [sum(share ** (k - h) * deltas[k] for k in steps if k >= h) for h in steps]
             mine = advantages[: len(deltas), rollout, signal]
             assert mine.tolist() == pytest.approx(expected), (rollout, signal)
-    torch.testing.assert_close(targets, advantages + model.value(found.observations[:-1]))
+    torch.testing.assert_close(targets, advantages + model._values(found.observations)[:-1])

@@ -101,3 +101,26 @@ def test_curvature_of_a_module():
     assert flat_gradient(value, module).tolist() == [22.0, 4.0]
     product = hessian_product(value, module, 0.5)
     assert product(torch.tensor([1.0, 10.0])).tolist() == [12.5 + 20.0, 2.0 + 5.0]
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-6, 1e6])
+def test_the_units_of_costs_do_not_matter(unit):
+    """A constraint and its gradient in other units are the same constraint."""
+    matrix = metric(2, 3)
+    gradients = torch.randn(3, 2, generator=torch.Generator().manual_seed(7)).double()
+    scale = torch.tensor([1.0, unit, unit]).double()[:, None]
+    solved = torch.linalg.solve(matrix, (scale * gradients).T).T
+    step, feasible = constrained_step(scale * gradients, solved, (0.05 * unit, -0.3 * unit), 0.1)
+    plain = torch.linalg.solve(matrix, gradients.T).T
+    expected, met = constrained_step(gradients, plain, (0.05, -0.3), 0.1)
+    assert met == feasible
+    torch.testing.assert_close(step, expected)
+
+
+@pytest.mark.parametrize(("excess", "met"), [(0.1, False), (0.0, True), (-0.1, True)])
+def test_a_budget_that_no_step_changes(excess, met):
+    """It is no constraint of the step, but exceeded it is not met either."""
+    gradients = torch.tensor([[1.0, 0.0], [0.0, 0.0]]).double()
+    step, feasible = constrained_step(gradients, gradients, (excess,), 0.5)
+    assert feasible is met
+    assert step.tolist() == [1.0, 0.0]
