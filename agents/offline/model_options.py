@@ -147,8 +147,10 @@ class TrainOGSRL(TrainModelBased):
     """Rollouts per iteration."""
     rollout_length: int = 20
     """Steps of each."""
-    starts: Literal["any", "first", "cheap"] = "any"
-    """Start from any observation of the dataset, the first ones of its episodes, or cheap ones'."""
+    starts: Literal["any", "first"] = "any"
+    """Start from any observation of the dataset, or from the first ones of its episodes."""
+    clone_from: Literal["any", "cheap"] = "any"
+    """Clone any episode, or cheap ones: within cost_limit, or of the tenth of least cost."""
     gae_lambda: float = 0.95
     """Parameter of generalised advantage estimation."""
     max_kl: float = 0.01
@@ -171,8 +173,8 @@ class TrainOGSRL(TrainModelBased):
         if self.horizon is not None:
             check_bounds(self, horizon=1)
         check_real(self, "cost_limit", at_least=0.0)
-        if self.starts == "cheap" and self.cost_limit is None:
-            raise ConfigurationError("starts = 'cheap' needs a cost_limit, which tells what is")
+        if self.clone_from == "cheap" and self.cost_limit is None:
+            raise ConfigurationError("clone_from = 'cheap' needs a cost_limit, which tells what is")
         check_real(self, "guardian_limit", at_least=0.0, at_most=1.0)
         check_real(self, "guardian_share", above=0.0, at_most=0.1)
         for name in ("guardian_bandwidth", "max_kl", "initial_std"):

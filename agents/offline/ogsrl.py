@@ -44,9 +44,9 @@ class OGSRL(ModelBased):
         guardian_bandwidth: see `Guardian`.
         rollouts: N per iteration.
         rollout_length: H, steps of each.
-        starts: from "any" observation of the dataset, from the "first" ones of its episodes, or
-            from those of "cheap" episodes, which keep `cost_limit` or are among the tenth of least
-            cost; the policy is then cloned from these as well.
+        starts: from "any" observation of the dataset, or from the "first" ones of its episodes.
+        clone_from: "any" episode of the dataset, or "cheap" ones, which keep `cost_limit` or are
+            among the tenth of least cost.
         gae_lambda: λ of generalised advantage estimation (arXiv:1506.02438).
         max_kl: δ, trust region of a step.
         damping: added to the curvature of the divergence.
@@ -82,7 +82,8 @@ class OGSRL(ModelBased):
         guardian_bandwidth: float | None = None,
         rollouts: int = 256,
         rollout_length: int = 20,
-        starts: Literal["any", "first", "cheap"] = "any",
+        starts: Literal["any", "first"] = "any",
+        clone_from: Literal["any", "cheap"] = "any",
         gae_lambda: float = 0.95,
         max_kl: float = 0.01,
         damping: float = 0.1,
@@ -106,12 +107,15 @@ class OGSRL(ModelBased):
         check_range("max_kl", max_kl, above=0.0)
         check_range("damping", damping, at_least=0.0)
         check_range("initial_std", initial_std, above=0.0)
-        if starts not in ("any", "first", "cheap"):
-            raise ConfigurationError(f"starts = {starts!r} must be 'any', 'first' or 'cheap'")
-        if starts == "cheap" and cost_limit is None:
-            raise ConfigurationError("starts = 'cheap' needs a cost_limit, which tells what is")
+        if starts not in ("any", "first"):
+            raise ConfigurationError(f"starts = {starts!r} must be 'any' or 'first'")
+        if clone_from not in ("any", "cheap"):
+            raise ConfigurationError(f"clone_from = {clone_from!r} must be 'any' or 'cheap'")
+        if clone_from == "cheap" and cost_limit is None:
+            raise ConfigurationError("clone_from = 'cheap' needs a cost_limit, which tells what is")
         self.cost_limit, self.horizon, self.guardian_limit = cost_limit, horizon, guardian_limit
-        self.num_rollouts, self.rollout_length, self.starts = rollouts, rollout_length, starts
+        self.num_rollouts, self.rollout_length = rollouts, rollout_length
+        self.starts, self.clone_from = starts, clone_from
         self.gae_lambda, self.value_epochs = gae_lambda, value_epochs
         self._step_options: dict[str, Any] = {
             "max_kl": max_kl,
@@ -130,7 +134,7 @@ class OGSRL(ModelBased):
         if costly and len(self.dataset) and self.dataset.costs is None:
             raise ConfigurationError(
                 f"cost_limit = {self.cost_limit}, but dataset {self.dataset.source.name} has no "
-                "costs; take one of a '-Safe' id, or cost_limit None and starts 'any'"
+                "costs; take one of a '-Safe' id, or cost_limit None and clone_from 'any'"
             )
         self.budgets = self._budgets()
         self._lost = torch.zeros((), device=self.device)
@@ -170,18 +174,18 @@ class OGSRL(ModelBased):
     def sample(self) -> Batch:
         """Transitions of the dataset, as they are, from whose observations rollouts start."""
         self._prepare_model()
-        return self.draw(self.num_rollouts, self._starts)
+        return self.draw(self.num_rollouts, None if self.starts == "any" else self._first)
 
     @cached_property
-    def _starts(self) -> Tensor:
-        """Rows of the dataset whose observations rollouts start from."""
-        return torch.nonzero(self.dataset.initial)[:, 0] if self.starts == "first" else self._known
+    def _first(self) -> Tensor:
+        """Rows of the dataset that episodes begin with."""
+        return torch.nonzero(self.dataset.initial)[:, 0]
 
     @cached_property
-    def _known(self) -> Tensor:
-        """Rows that the policy is cloned from: all, or those of cheap episodes."""
+    def _to_clone(self) -> Tensor:
+        """Rows that the policy is cloned from."""
         data = self.dataset
-        if self.starts != "cheap" or data.costs is None or self.cost_limit is None:
+        if self.clone_from == "any" or data.costs is None or self.cost_limit is None:
             return torch.arange(len(data), device=self.device)
         _, episode = data.episodes.unique(return_inverse=True)
         costs = torch.zeros(int(episode.max()) + 1, device=self.device)
@@ -206,7 +210,7 @@ class OGSRL(ModelBased):
         """
         optimizer = self.adam(self.actor.network)
         for _ in range(self.clone_steps):
-            batch = self.prepare(self.draw(self.batch_size, self._known))
+            batch = self.prepare(self.draw(self.batch_size, self._to_clone))
             error = (self.actor(batch.observations) - batch.actions).square()
             self.descend(optimizer, "clone_loss", error.mean())
         if self.clone_steps:
@@ -215,11 +219,15 @@ class OGSRL(ModelBased):
     @torch.no_grad()
     def _fit_std(self) -> None:
         squares = torch.zeros(self.num_actions, device=self.device)
-        for rows in self._known.split(CHUNK):
+        for rows in self._to_clone.split(CHUNK):
             batch = self.dataset.at(rows)
             errors = self.actor(self.encode(batch.observations)) - batch.actions
             squares += errors.square().sum(dim=0)
-        std = (squares / len(self._known)).sqrt().clamp(LEAST_STD, max(LEAST_STD, self.initial_std))
+        std = (
+            (squares / len(self._to_clone))
+            .sqrt()
+            .clamp(LEAST_STD, max(LEAST_STD, self.initial_std))
+        )
         self.actor.log_std.copy_(std.log())
 
     @torch.no_grad()

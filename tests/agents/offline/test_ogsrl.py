@@ -257,17 +257,17 @@ def priced() -> Transitions:
 
 
 @pytest.mark.parametrize(("limit", "dearest"), [(0.0, 1), (5.0, 5), (99.0, 19)])
-def test_cheap_starts(limit, dearest):
-    """Episodes within the limit, or the cheapest tenth; those two are 0 and 1."""
-    model = ogsrl(priced(), starts="cheap", cost_limit=limit, horizon=5, rollouts=500)
-    found = model.sample().observations[:, 0].round()
+def test_cheap_episodes(limit, dearest):
+    """Those within the limit, or the cheapest tenth, which are 0 and 1."""
+    model = ogsrl(priced(), clone_from="cheap", cost_limit=limit, horizon=5)
+    found = model.draw(500, model._to_clone).observations[:, 0].round()
     assert set(found.tolist()) == set(range(dearest + 1))
 
 
-def test_what_starts_cheaply_is_cloned_from_cheap_episodes():
+def test_the_clone_of_cheap_episodes():
     """Their actions are ½, those of all others −½, and the states tell little."""
     options = {"clone_steps": 200, "learning_rate": 1e-2, "horizon": 5, "cost_limit": 5.0}
-    model = ogsrl(priced(), starts="cheap", **options)
+    model = ogsrl(priced(), clone_from="cheap", **options)
     model._prepare_model()
     cheap = model.dataset.observations[:30]
     assert model.actor(model.encode(cheap)).mean().item() == pytest.approx(0.5, abs=0.1)
@@ -372,7 +372,8 @@ def test_costs_that_are_not_there():
         {"initial_std": 0.0},
         {"clone_steps": -1},
         {"starts": "last"},
-        {"starts": "cheap"},
+        {"clone_from": "dear"},
+        {"clone_from": "cheap"},
     ],
 )
 def test_options_outside_their_bounds(option):
