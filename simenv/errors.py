@@ -68,10 +68,10 @@ class TrainingError(SimenvError, RuntimeError):
     """Training cannot go on: losses, gradients or observations are not finite; says since when."""
 
 
-def require_count(name: str, value: object) -> None:
-    """Raise `ConfigurationError` unless a value is a whole number of at least 1."""
-    if not isinstance(value, Integral) or value < 1:
-        raise ConfigurationError(f"{name} = {value!r} must be a whole number of at least 1")
+def require_count(name: str, value: object, least: int = 1) -> None:
+    """Raise `ConfigurationError` unless a value is a whole number of at least `least`."""
+    if not isinstance(value, Integral) or value < least:
+        raise ConfigurationError(f"{name} = {value!r} must be a whole number of at least {least}")
 
 
 def expect_shape(name: str, actual: Iterable[int], expected: Iterable[int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -154,7 +154,7 @@ class Transitions:
 
         Raises:
             DatasetError: no transitions, numbers that are not finite, or other spaces.
-            ShapeError: arrays of different lengths.
+            ShapeError: arrays of other shapes than these.
         """
         seen, acted = _array(observations), _array(actions)
         observation_space = observation_space or _box(np.inf, seen.shape[1:])
@@ -170,30 +170,36 @@ class Transitions:
         )
         ended = _array(terminated).astype(bool)
         cut = np.zeros(size, bool) if truncated is None else _array(truncated).astype(bool)
-        # Before scaling, which would clip infinity to a bound.
-        self._require_finite("actions", acted)
         given = {
             "observations": seen,
-            "actions": to_unit(acted, action_space),
-            "rewards": rewards,
-            "next_observations": next_observations,
+            "actions": acted,
+            "rewards": _array(rewards),
+            "next_observations": _array(next_observations),
             "terminated": ended,
             "truncated": cut,
         }
         if costs is not None:
-            given["costs"] = costs
-        for name, values in given.items():
-            self._fill(name, _array(values))
+            given["costs"] = _array(costs)
+        # Before scaling, which would clip infinity to a bound.
+        self._require_arrays(given)
+        given["actions"] = to_unit(acted, action_space)
         starts = np.concatenate([[True], (ended | cut)[:-1]])[:size]
-        self._fill("initial", starts)
-        self._fill("episodes", np.cumsum(starts) - 1)
+        given |= {"initial": starts, "episodes": np.cumsum(starts) - 1}
+        for name, values in given.items():
+            self._fill(name, values)
         self.require_some()
         return self
 
+    def _require_arrays(self, given: Mapping[str, np.ndarray]) -> None:
+        """Raise unless arrays are of the spaces' shapes, or a number each, and finite."""
+        seen, acted = self.observation_space.shape, self.action_space.shape
+        shapes = {"observations": seen, "actions": acted, "next_observations": seen}
+        for name, values in given.items():
+            expect_shape(name, values.shape, (len(self), *shapes.get(name, ())))
+            self._require_finite(name, values)
+
     def _fill(self, name: str, values: np.ndarray) -> None:
         tensor = getattr(self, name)
-        expect_shape(name, values.shape[:1], tensor.shape[:1])
-        self._require_finite(name, values)
         tensor.copy_(torch.as_tensor(values).reshape(tensor.shape))
 
     def _require_finite(self, name: str, values: np.ndarray) -> None:

@@ -59,7 +59,7 @@ class GaussianEnsemble(nn.Module):
     Attributes:
         elite: int64 (elites,), their numbers, the best one first.
         holdout: (E,), mean squared error of each member on data held out, in units of the variance
-            of the targets, plus the log loss of the flags; infinite until `fit`.
+            of the targets, plus the log loss of the flags; infinite until `fit` has ended.
 
     Raises:
         ConfigurationError: more elites than members, or another number of decays than layers.
@@ -110,7 +110,7 @@ class GaussianEnsemble(nn.Module):
 
     @property
     def fitted(self) -> bool:
-        """Whether `fit` has been called."""
+        """Whether `fit` has come to its end."""
         return bool(torch.isfinite(self.holdout).all())
 
     def forward(self, inputs: Tensor) -> Members:
@@ -208,18 +208,23 @@ class GaussianEnsemble(nn.Module):
         shape = (self.members, len(seen))
         rows = seen[torch.randint(len(seen), shape, generator=generator, device=inputs.device)]
         optimizer, best = torch.optim.Adam(self.parameters(), learning_rate), self._copies()
+        # What is broken off is not fitted, even where it was before: `_settle` writes the errors.
         self.holdout.fill_(math.inf)
+        errors = self.holdout.clone()
         epochs = idle = 0
         while idle < patience and (max_epochs is None or epochs < max_epochs):
             for batch in _shuffled(rows, batch_size, generator):
                 optimizer.zero_grad()
                 self._loss(*(column[batch] for column in data)).backward()
                 optimizer.step()
-            better = self._compare(data, rest, improvement)
+            found = self._errors(data, rest)
+            # Not by a quotient: the first measurement is held against infinity.
+            better = found < (1.0 - improvement) * errors
+            errors = torch.where(better, found, errors)
             for kept, now in zip(best, self._copies(), strict=True):
                 kept[better] = now[better]
             epochs, idle = epochs + 1, 0 if better.any() else idle + 1
-        self._settle(best)
+        self._settle(best, errors)
         return epochs
 
     def _standardised(
@@ -256,8 +261,8 @@ class GaussianEnsemble(nn.Module):
         return loss + _log_loss(logits, flags).sum()
 
     @torch.no_grad()
-    def _compare(self, data: Sequence[Tensor], rest: Tensor, improvement: float) -> Tensor:
-        """Measure the members on rows held out; bool (E,), which of them improved."""
+    def _errors(self, data: Sequence[Tensor], rest: Tensor) -> Tensor:
+        """Errors (E,) of the members on rows held out, as `holdout` has them."""
         inputs, targets, flags = (
             column[rest].expand(self.members, *column[rest].shape) for column in data
         )
@@ -268,20 +273,19 @@ class GaussianEnsemble(nn.Module):
                 "the error of the model on data held out is not finite; lower its learning rate, "
                 "or look for enormous observations and rewards in the dataset"
             )
-        # Not by a quotient: the first measurement is held against infinity.
-        better = error < (1.0 - improvement) * self.holdout
-        self.holdout.copy_(torch.where(better, error, self.holdout))
-        return better
+        return error
 
     def _copies(self) -> list[Tensor]:
         """What belongs to one member alone, (E, …)."""
         return [p.detach().clone() for p in (*self.weights, *self.biases)]
 
     @torch.no_grad()
-    def _settle(self, best: Sequence[Tensor]) -> None:
+    def _settle(self, best: Sequence[Tensor], errors: Tensor) -> None:
+        """Take the best weights, and choose the elites by their errors."""
         for parameter, kept in zip((*self.weights, *self.biases), best, strict=True):
             parameter.copy_(kept)
-        self.elite.copy_(self.holdout.argsort(stable=True)[: len(self.elite)])
+        self.holdout.copy_(errors)
+        self.elite.copy_(errors.argsort(stable=True)[: len(self.elite)])
 
 
 def _log_loss(logits: Tensor, flags: Tensor) -> Tensor:

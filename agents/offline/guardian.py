@@ -47,7 +47,7 @@ class Guardian:
 
     Args:
         share: α, of the training points that are flagged.
-        points: largest number of training points kept; as many more at most are held out.
+        points: largest number of training points kept, at least 2; as many more at most are held out.
         bandwidth: deviation of the kernel; None: of `BANDWIDTHS` that flag at most 2 α of the
             points held out and at least 10 α of uniform ones, the one of the greatest likelihood.
 
@@ -64,7 +64,7 @@ class Guardian:
         self, share: float = 0.05, points: int = 4_000, bandwidth: float | None = None
     ) -> None:
         check_range("guardian_share", share, above=0.0, at_most=0.1)
-        require_count("guardian_points", points)
+        require_count("guardian_points", points, least=2)
         if bandwidth is not None:
             check_range("guardian_bandwidth", bandwidth, above=0.0)
         self.share, self.points, self.bandwidth = share, points, bandwidth

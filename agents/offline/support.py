@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from simenv.errors import ConfigurationError, expect_shape
+
 ROWS = 512
 """Points whose distances are held at once."""
 OUTSIDE = 0.05
@@ -29,10 +31,14 @@ def log_density(
         points: (N, D).
         data: (M, D).
         bandwidth: h.
-        leave_out: leave datum i out of the density at point i, where N = M.
+        leave_out: leave datum i out of the density at point i, where N = M, at least 2.
 
     Returns:
         (N,).
+
+    Raises:
+        ShapeError: `leave_out` and N ≠ M.
+        ConfigurationError: no datum, or none but the one that is left out.
     """
     return log_densities(points, data, [bandwidth], leave_out=leave_out)[0]
 
@@ -42,6 +48,11 @@ def log_densities(
 ) -> Tensor:
     """`log_density` by several bandwidths, (K, N); distances are computed once for all of them."""
     size, dim = data.shape
+    if leave_out:
+        expect_shape("points", points.shape, data.shape)
+    least = 2 if leave_out else 1
+    if size < least:
+        raise ConfigurationError(f"{size} data are too few for a density; it takes {least}")
     found = [points.new_zeros(len(bandwidths), 0)]
     for first in range(0, len(points), ROWS):
         squares = _squares(points[first : first + ROWS], data)

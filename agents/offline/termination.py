@@ -65,10 +65,11 @@ RULES: dict[str, Rule] = {
 """By the name of the environment without its version (v4 and v5)."""
 
 
-ANY: dict[str, Any] = {
+COMMON: dict[str, Any] = {
     "terminate_when_unhealthy": True,
     "exclude_current_positions_from_observation": True,
 }
+"""Arguments with which every rule was written, of the environments that have them."""
 ASSUMED: dict[str, dict[str, Any]] = {
     "Hopper": {
         "healthy_z_range": (0.7, math.inf),
@@ -80,7 +81,7 @@ ASSUMED: dict[str, dict[str, Any]] = {
     "Humanoid": {"healthy_z_range": (1.0, 2.0)},
     "InvertedPendulum": {},
 }
-"""Arguments of the environments that their rules are about, as the rules have them; `ANY` too."""
+"""Arguments of the environments that their rules are about, as the rules have them; `COMMON` too."""
 
 
 def resolve(
@@ -116,4 +117,4 @@ def resolve(
 def _as_assumed(name: str, options: Mapping[str, Any]) -> bool:
     """Whether an environment's arguments are those of its rule; JSON makes lists of ranges."""
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-    return all(given.get(k, v) == v for k, v in (ANY | ASSUMED[name]).items())
+    return all(given.get(k, v) == v for k, v in (COMMON | ASSUMED[name]).items())

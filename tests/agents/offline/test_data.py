@@ -107,11 +107,16 @@ def test_the_digest_tells_contents_apart():
         ({"rewards": np.full(6, np.nan)}, DatasetError, "rewards: row 0 is not finite"),
         ({"actions": np.full((6, 1), np.inf)}, DatasetError, "actions: row 0 is not finite"),
         ({"costs": np.arange(5.0)}, ShapeError, "costs has shape"),
+        ({"rewards": np.ones((6, 1))}, ShapeError, r"rewards has shape \(6, 1\)"),
+        ({"terminated": np.zeros((6, 1))}, ShapeError, r"terminated has shape \(6, 1\)"),
+        ({"truncated": np.zeros((6, 1))}, ShapeError, r"truncated has shape \(6, 1\)"),
+        ({"actions": np.zeros((6, 3))}, ShapeError, r"actions has .*\(6, 3\), expected \(6, 1\)"),
+        ({"next_observations": np.ones((6, 3))}, ShapeError, r"next_observations .*\(6, 3\)"),
         ({"next_observations": np.full((6, 2), np.inf)}, DatasetError, "next_observations"),
     ],
 )
 def test_bad_arrays_are_named(changes, error, words):
-    """Numbers that are not finite and columns of other lengths are refused by name."""
+    """Numbers that are not finite and columns of other shapes are refused by name."""
     with pytest.raises(error, match=words):
         arrays(**changes)
 

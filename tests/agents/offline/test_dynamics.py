@@ -186,14 +186,11 @@ def test_members_end_with_their_best_weights(monkeypatch):
     errors = iter([[1.0, 5.0], [0.995, 4.0], [3.0, 2.0], [9.0, 9.0], [9.0, 9.0]])
     kept = []
 
-    def compare(data, rest, improvement):
+    def measure(data, rest):
         kept.append([w.detach().clone() for w in model.weights])
-        error = torch.tensor(next(errors))
-        better = error < (1 - improvement) * model.holdout
-        model.holdout.copy_(torch.where(better, error, model.holdout))
-        return better
+        return torch.tensor(next(errors))
 
-    monkeypatch.setattr(model, "_compare", compare)
+    monkeypatch.setattr(model, "_errors", measure)
     x = torch.rand(20, 1, generator=generator())
     assert model.fit(x, x, generator(), patience=2, learning_rate=0.1) == 5
     for layer, weight in enumerate(model.weights):
@@ -202,6 +199,29 @@ def test_members_end_with_their_best_weights(monkeypatch):
         assert torch.equal(weight[1], kept[2][layer][1])
     assert model.elite.tolist() == [0]
     assert model.holdout.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TrainingError])
+def test_a_fit_that_is_broken_off_does_not_count(error, monkeypatch):
+    """In its second epoch, also where another one had ended before; the next one counts."""
+    model = GaussianEnsemble(1, 1, members=2, elites=1, widths=(4,))
+    x = torch.rand(20, 1, generator=generator())
+
+    def breaks_off(real):
+        calls = iter([real])
+        return lambda *data: next(calls, stop)(*data)
+
+    def stop(*data):
+        raise error
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(model, "_errors", breaks_off(model._errors))
+            with pytest.raises(error):
+                model.fit(x, x, generator())
+        assert not model.fitted
+        model.fit(x, x, generator(), max_epochs=2)
+        assert model.fitted
 
 
 def test_the_loss_by_hand():

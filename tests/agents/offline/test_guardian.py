@@ -149,7 +149,7 @@ def test_its_state(fitted):
     ("option", "message"),
     [
         ({"share": 0.2}, "guardian_share = 0.2"),
-        ({"points": 0}, "guardian_points"),
+        ({"points": 1}, "guardian_points = 1 must be a whole number of at least 2"),
         ({"bandwidth": 0.0}, "guardian_bandwidth"),
     ],
 )

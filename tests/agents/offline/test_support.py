@@ -9,6 +9,7 @@ import torch
 
 from agents.offline import support
 from agents.offline.support import ROWS, log_densities, log_density, outside_share, scott
+from simenv.errors import ConfigurationError, ShapeError
 
 
 def by_hand(point, data, bandwidth: float) -> float:
@@ -48,6 +49,19 @@ def test_densities_by_several_bandwidths():
         exact = [by_hand(x, rows[:i] + rows[i + 1 :], h) for i, x in enumerate(rows)]
         assert row == pytest.approx(exact, rel=1e-5, abs=1e-5)
     assert log_densities(data[:0], data, widths).shape == (3, 0)
+
+
+def test_densities_that_make_no_sense():
+    """A datum cannot be left out at a point that is not its own, nor the only one at all."""
+    data = torch.randn(4, 2)
+    for other in (data[:3], torch.randn(5, 2)):
+        with pytest.raises(ShapeError, match=r"points has shape .*expected \(4, 2\)"):
+            log_density(other, data, 1.0, leave_out=True)
+    with pytest.raises(ConfigurationError, match="1 data are too few for a density; it takes 2"):
+        log_density(data[:1], data[:1], 1.0, leave_out=True)
+    with pytest.raises(ConfigurationError, match="0 data are too few"):
+        log_density(data, data[:0], 1.0)
+    assert log_density(data, data[:1], 1.0).shape == (4,)
 
 
 def test_memory_is_bounded(monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 
 from agents.offline.data import Source, Transitions
 from agents.offline.mopo import MOPO
-from agents.offline.termination import ANY, ASSUMED, LEARNT, NEVER, resolve
+from agents.offline.termination import ASSUMED, COMMON, LEARNT, NEVER, resolve
 from tests.agents.offline.models import ROLLOUTS, TINY
 
 
@@ -35,7 +35,7 @@ def test_arguments_that_change_a_rule(options):
 
 def test_arguments_that_leave_a_rule_as_it_is():
     """Defaults that are spelt out, ranges as JSON has them, and what ends nothing."""
-    spelt: dict[str, Any] = ANY | {k: list(v) for k, v in ASSUMED["Hopper"].items()}
+    spelt: dict[str, Any] = COMMON | {k: list(v) for k, v in ASSUMED["Hopper"].items()}
     assert resolve("auto", "Hopper-v5", True, spelt) == "Hopper"
     assert resolve("auto", "Ant-v4", True, {"healthy_reward": 2.0, "size": "small"}) == "Ant"
 
@@ -51,7 +51,7 @@ def test_what_is_assumed_are_the_environments_defaults(name, version):
     theirs = {k: p.default for k, p in known.items() if k.startswith(words)}
     theirs.pop("healthy_reward", None)
     # The inverted pendulum has none of them at all.
-    assert theirs == (ASSUMED[name] | ANY if theirs else ASSUMED[name])
+    assert theirs == (ASSUMED[name] | COMMON if theirs else ASSUMED[name])
 
 
 def test_an_agent_asks_for_the_arguments_of_its_dataset():
