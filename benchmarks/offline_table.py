@@ -251,14 +251,18 @@ def plan(options: argparse.Namespace) -> tuple[list[Make | Training], list[Train
 
     Every agent has its first seed on every dataset before any has its second.
     """
+    # What is named twice is begun once.
+    seeds, datasets, agents = (
+        dict.fromkeys(names) for names in (options.seeds, options.datasets, options.agents)
+    )
     wanted = [
         Training(label, data, seed, options.out, options.steps)
-        for seed in options.seeds
-        for data in options.datasets
-        for label in options.agents
+        for seed in seeds
+        for data in datasets
+        for label in agents
     ]
     bases = [job.base for job in wanted if job.base is not None and job.base not in wanted]
-    return [*(Make(DATASETS[name]) for name in options.datasets), *bases, *wanted], wanted
+    return [*(Make(DATASETS[name]) for name in datasets), *bases, *wanted], wanted
 
 
 # ------------------------------------------------------------------------------- results

@@ -138,13 +138,7 @@ class CDSA(OfflineAlgorithm):
 
     def sample(self) -> Batch:
         """A batch of what is not held out."""
-        if not len(self.dataset):
-            return super().sample()
-        shape, device = (self.batch_size,), self.device
-        chosen = torch.randint(
-            len(self._train_index), shape, generator=self._generator, device=device
-        )
-        return self.prepare(self.dataset.at(self._train_index[chosen]))
+        return self.prepare(self.draw(self.batch_size, self._train_index))
 
     # ------------------------------------------------------------------ adjusting
 

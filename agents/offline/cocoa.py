@@ -68,7 +68,8 @@ class COCOA(ModelBased):
         transduction_arch: hidden layers of f and g; None: as the paper's code for that base.
         rank: of the transduction; None: the same.
         reverse_length: steps backwards from every transition of the data.
-        net_arch: hidden layers of actor and critics after the transduction; None: as for f and g.
+        net_arch: hidden layers of actor and critics after the transduction; None: as the paper's
+            code for that base.
         options: everything else that the base takes, and what `ModelBased` takes: both models are
             alike.
 

@@ -47,7 +47,8 @@ class Guardian:
 
     Args:
         share: α, of the training points that are flagged.
-        points: largest number of training points kept, at least 2; as many more at most are held out.
+        points: largest number of training points kept, at least 2; as many more at most are held
+            out.
         bandwidth: deviation of the kernel; None: of `BANDWIDTHS` that flag at most 2 α of the
             points held out and at least 10 α of uniform ones, the one of the greatest likelihood.
 

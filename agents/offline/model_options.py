@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from agents.offline.options import TrainTargets, TrainValues
+from agents.offline.options import LOG_STD, TrainTargets, TrainValues
 from agents.options import check_bounds
 from agents.train_options import check_real
 from simenv.errors import ConfigurationError
+
+Starts = Literal["any", "first"]
+CloneFrom = Literal["any", "cheap"]
+"""Where rollouts of OGSRL start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,11 @@ class TrainModelBased(TrainValues):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_bounds(self, model_members=1, model_elites=1, model_batch_size=1, model_patience=1)
+        if self.model_elites > self.model_members:
+            raise ConfigurationError(
+                f"model_elites = {self.model_elites} must be at most model_members = "
+                f"{self.model_members}"
+            )
         if self.model_max_epochs is not None:
             check_bounds(self, model_max_epochs=1)
         if not self.model_widths or min(self.model_widths) < 1:
@@ -124,7 +134,7 @@ class TrainOGSRL(TrainModelBased):
     steps: int = 1_000
     """Iterations: rollouts, one step of the policy, a few of the values."""
     learning_rate: float = 1e-3
-    """Adam's step size of the values."""
+    """Adam's step size of the values, and of cloning."""
     net_arch: tuple[int, ...] = (128, 128)
     """Hidden layers of every network."""
     eval_every: int = 100
@@ -147,9 +157,9 @@ class TrainOGSRL(TrainModelBased):
     """Rollouts per iteration."""
     rollout_length: int = 20
     """Steps of each."""
-    starts: Literal["any", "first"] = "any"
+    starts: Starts = "any"
     """Start from any observation of the dataset, or from the first ones of its episodes."""
-    clone_from: Literal["any", "cheap"] = "any"
+    clone_from: CloneFrom = "any"
     """Clone any episode, or cheap ones: within cost_limit, or of the tenth of least cost."""
     gae_lambda: float = 0.95
     """Parameter of generalised advantage estimation."""
@@ -169,15 +179,25 @@ class TrainOGSRL(TrainModelBased):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_bounds(self, rollouts=1, rollout_length=1, search_steps=1, value_epochs=1)
-        check_bounds(self, guardian_points=1, clone_steps=0)
+        check_bounds(self, guardian_points=2, clone_steps=0)
         if self.horizon is not None:
             check_bounds(self, horizon=1)
         check_real(self, "cost_limit", at_least=0.0)
+        for name, known in (("starts", get_args(Starts)), ("clone_from", get_args(CloneFrom))):
+            if getattr(self, name) not in known:
+                raise ConfigurationError(f"{name} = {getattr(self, name)!r} must be one of {known}")
         if self.clone_from == "cheap" and self.cost_limit is None:
             raise ConfigurationError("clone_from = 'cheap' needs a cost_limit, which tells what is")
         check_real(self, "guardian_limit", at_least=0.0, at_most=1.0)
         check_real(self, "guardian_share", above=0.0, at_most=0.1)
-        for name in ("guardian_bandwidth", "max_kl", "initial_std"):
+        # A discount of 0 has no budget (agents.safe.discounted_budget).
+        for name in ("gamma", "guardian_bandwidth", "max_kl"):
             check_real(self, name, above=0.0)
+        low, high = (math.exp(bound) for bound in LOG_STD)
+        if not low <= self.initial_std <= high:
+            raise ConfigurationError(
+                f"initial_std = {self.initial_std} must lie in [{low:.4f}, {high:.4f}], within "
+                "which a policy's deviation is held"
+            )
         check_real(self, "gae_lambda", at_least=0.0, at_most=1.0)
         check_real(self, "damping", at_least=0.0)

@@ -10,9 +10,7 @@ from stable_baselines3.common.torch_layers import create_mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LOG_STD = (-5.0, 2.0)
-"""Bounds of the logarithm of an actor's standard deviation."""
-
+from agents.offline.options import LOG_STD
 
 Front = Callable[[int], nn.Module | None]
 """Makes what a network's input passes first, for an input of so many features; it has a `width`."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from agents.offline.algorithm import OfflineAlgorithm
 from agents.offline.data import Batch, Transitions
 from agents.offline.networks import Critics, GaussianActor
+from agents.offline.trust_region import flat_gradient
 from agents.train_options import check_range
 from simenv.errors import ConfigurationError
 
@@ -132,11 +133,12 @@ class ODICE(OfflineAlgorithm):
 
     def gradients(self, batch: Batch) -> Gradients:
         """The three parts of the gradient of V's loss (odice.py, orthogonal_true_g_update)."""
-        weight = self.dice_lambda
+        weight, value = self.dice_lambda, self.value
+        forward, backward = weight, weight * self.eta
         return Gradients(
-            self._flat((1 - weight) * self.value(batch.observations).mean()),
-            self._flat(weight * conjugate(self.forward_residual(batch)).mean()),
-            self._flat(weight * self.eta * conjugate(self.backward_residual(batch)).mean()),
+            flat_gradient((1 - weight) * value(batch.observations).mean(), value),
+            flat_gradient(forward * conjugate(self.forward_residual(batch)).mean(), value),
+            flat_gradient(backward * conjugate(self.backward_residual(batch)).mean(), value),
         )
 
     @torch.no_grad()
@@ -174,12 +176,6 @@ class ODICE(OfflineAlgorithm):
         return self.actor(observations) if deterministic else self.actor.sample(observations)
 
     # ------------------------------------------------------------------ parts
-
-    def _flat(self, loss: Tensor) -> Tensor:
-        """Gradient (P,) of a loss by all parameters of V."""
-        parameters = list(self.value.parameters())
-        found = torch.autograd.grad(loss, parameters)
-        return torch.cat([part.reshape(-1) for part in found])
 
     def _put(self, gradient: Tensor) -> None:
         """Hand a gradient (P,) to V's optimiser."""

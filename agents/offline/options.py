@@ -13,6 +13,8 @@ from simenv.errors import ConfigurationError, UnknownTaskError
 
 LEVELS = (0.01, 1.0)
 """Least and largest noise that scores are learnt at, in deviations of the data."""
+LOG_STD = (-5.0, 2.0)
+"""Bounds of the logarithm of an actor's standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,7 +81,7 @@ ASSUMED: dict[str, dict[str, Any]] = {
     "Humanoid": {"healthy_z_range": (1.0, 2.0)},
     "InvertedPendulum": {},
 }
-"""Arguments of the environments that their rules are about, as the rules have them; `COMMON` too."""
+"""Arguments of the environments that their rules are about, beside those of `COMMON`."""
 
 
 def resolve(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agents import train_options
 from agents.budgets import suggested_limit
 from agents.train_options import (
     Train,
@@ -115,3 +116,28 @@ def test_presets_are_within_bounds():
     for algorithm in kinds:
         for task_id, options in presets()[algorithm].items():
             assert kinds[algorithm](task_id, **options).id == task_id
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name", "own", "familys"),
+    [("cql", "steps", 10_000, 8_000), ("ogsrl", "eval_every", 40, 1_000)],
+)
+def test_an_algorithms_own_table_stands_before_its_familys(algorithm, name, own, familys):
+    """What it says itself holds, what it does not say is the families', and others are left."""
+    found = presets()
+    assert found[algorithm]["Pendulum-v1"][name] == own
+    assert found["iql"]["Pendulum-v1"][name] == familys
+    assert found[algorithm]["Pendulum-v1"]["reward_scale"] == 0.1
+    assert "families" not in found
+
+
+@pytest.mark.parametrize("families_first", [True, False])
+def test_the_order_of_tables_in_the_file_does_not_matter(families_first, tmp_path, monkeypatch):
+    """An own table wins before and after that of its family."""
+    tables = ['[pair."x"]\nsteps = 1\ntau = 2\n', '[sac."x"]\nsteps = 3\n']
+    text = "".join(tables if families_first else tables[::-1])
+    path = tmp_path / "presets.toml"
+    path.write_text(f'[families]\npair = ["sac", "cal"]\n{text}')
+    monkeypatch.setattr(train_options, "PRESETS", path)
+    expected = {"sac": {"x": {"steps": 3, "tau": 2}}, "cal": {"x": {"steps": 1, "tau": 2}}}
+    assert presets() == expected

@@ -127,6 +127,17 @@ def test_jobs_come_after_what_they_need():
     assert jobs[2].needs == (jobs[0].name, jobs[1].name)
 
 
+def test_what_is_named_twice_is_begun_once():
+    """Two processes would write into one folder of a run."""
+    once, twice = (
+        offline_table.parse(
+            ["--agents", *["cdsa"] * n, "--datasets", *["walker"] * n, "--seeds", *["0"] * n]
+        )
+        for n in (1, 2)
+    )
+    assert offline_table.plan(twice) == offline_table.plan(once)
+
+
 @pytest.mark.parametrize("data", offline_table.DATASETS)
 @pytest.mark.parametrize("label", offline_table.AGENTS)
 def test_commands_are_understood_with_the_presets(label, data, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import fields
 
 import numpy as np
@@ -175,7 +176,7 @@ def test_options_outside_their_bounds(agent, option, data):
 
 
 @pytest.mark.parametrize("name", ["bc", "cdsa", "ogsrl"])
-def test_options_without_effect_are_refused(name, data):
+def test_options_without_effect_are_refused(name, data, tmp_path):
     """In Python by name, their defaults excepted; the command does not know them."""
     row = ALGORITHMS[name]
     unused, known = row.load().unused, {f.name for f in fields(row.options)}
@@ -185,7 +186,10 @@ def test_options_without_effect_are_refused(name, data):
             row.load()(data, **TINY, **{option: 0.7})
         assert option not in known
     # What was saved with the default is loaded.
-    BC(data, **TINY, gamma=0.99)
+    usual = inspect.signature(OfflineAlgorithm.__init__).parameters
+    defaults = {option: usual[option].default for option in unused}
+    row.load()(data, **TINY, **defaults).save(tmp_path / "model")
+    assert row.load().load(tmp_path / "model").num_timesteps == 0
 
 
 # ------------------------------------------------------------------ acting

@@ -11,6 +11,8 @@ from torch import nn
 
 from agents.algorithms import ALGORITHMS
 from agents.offline.data import Transitions
+from agents.offline.guardian import Guardian
+from agents.offline.rollouts import RolloutBuffer
 from tests.agents.offline.models import ROLLOUTS, TINY
 from tests.agents.offline.systems import linear
 
@@ -57,13 +59,32 @@ class Still:
 
 def devices(model: Any) -> set[str]:
     """Where everything lies that is learnt or saved."""
-    found = {model.device.type, model.dataset.device.type}
-    for value in vars(model).values():
+    values = list(vars(model).values())
+    for value in values[:]:
         if isinstance(value, nn.Module):
-            found |= {part.device.type for part in (*value.parameters(), *value.buffers())}
-        elif torch.is_tensor(value):
-            found.add(value.device.type)
-    return found
+            values += [*value.parameters(), *value.buffers()]
+        elif isinstance(value, Guardian | RolloutBuffer):
+            values += vars(value).values()
+    found = {value.device.type for value in values if torch.is_tensor(value)}
+    return found | {model.device.type, model.dataset.device.type}
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "tensor"),
+    [
+        ("ogsrl", "guardian", "centres"),
+        ("ogsrl", "guardian", "low"),
+        ("ogsrl", "guardian", "width"),
+        ("mopo", "rollouts", "rows"),
+    ],
+)
+def test_a_tensor_elsewhere_is_seen(name, owner, tensor):
+    """Also one that belongs neither to the agent nor to a network of it."""
+    algorithm, options = CASES[name]
+    model = ALGORITHMS[algorithm].load()(linear(300, costs=True, narrow=True), **options)
+    assert devices(model) == {"cpu"}
+    setattr(getattr(model, owner), tensor, torch.zeros(1, device="meta"))
+    assert devices(model) == {"cpu", "meta"}
 
 
 @pytest.mark.parametrize("device", DEVICES)
