@@ -74,6 +74,13 @@ def require_count(name: str, value: object, least: int = 1) -> None:
         raise ConfigurationError(f"{name} = {value!r} must be a whole number of at least {least}")
 
 
+def require_one_of(name: str, value: object, known: Iterable[object]) -> None:
+    """Raise ConfigurationError unless `value` is one of the known ones."""
+    known = list(known)
+    if value not in known:
+        raise ConfigurationError(f"{name} = {value!r} must be one of {known}")
+
+
 def expect_shape(name: str, actual: Iterable[int], expected: Iterable[int]) -> None:
     """Raise `ShapeError` unless two shapes are equal."""
     actual, expected = tuple(actual), tuple(expected)

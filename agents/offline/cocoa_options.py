@@ -9,7 +9,7 @@ from agents.offline.model_options import TrainMOBILE, TrainModelBased, TrainMOPO
 from agents.offline.options import TrainCQL, TrainIQL, TrainOffline
 from agents.options import check_bounds
 from agents.train_options import check_widths
-from simenv.errors import ConfigurationError
+from simenv.errors import ConfigurationError, require_one_of
 
 
 class Base(NamedTuple):
@@ -40,8 +40,7 @@ BASES: dict[str, Base] = {
 
 def base_named(name: str) -> Base:
     """The base of that name, or ConfigurationError."""
-    if name not in BASES:
-        raise ConfigurationError(f"base = {name!r} must be one of {sorted(BASES)}")
+    require_one_of("base", name, sorted(BASES))
     return BASES[name]
 
 

@@ -9,11 +9,12 @@ from typing import Literal, get_args
 from agents.offline.options import LOG_STD, TrainTargets, TrainValues
 from agents.options import check_bounds
 from agents.train_options import check_real
-from simenv.errors import ConfigurationError
+from simenv.errors import ConfigurationError, require_one_of
 
 Starts = Literal["any", "first"]
+"""Observations that rollouts of OGSRL start from."""
 CloneFrom = Literal["any", "cheap"]
-"""Where rollouts of OGSRL start."""
+"""Episodes that its policy is cloned from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,9 +184,8 @@ class TrainOGSRL(TrainModelBased):
         if self.horizon is not None:
             check_bounds(self, horizon=1)
         check_real(self, "cost_limit", at_least=0.0)
-        for name, known in (("starts", get_args(Starts)), ("clone_from", get_args(CloneFrom))):
-            if getattr(self, name) not in known:
-                raise ConfigurationError(f"{name} = {getattr(self, name)!r} must be one of {known}")
+        require_one_of("starts", self.starts, get_args(Starts))
+        require_one_of("clone_from", self.clone_from, get_args(CloneFrom))
         if self.clone_from == "cheap" and self.cost_limit is None:
             raise ConfigurationError("clone_from = 'cheap' needs a cost_limit, which tells what is")
         check_real(self, "guardian_limit", at_least=0.0, at_most=1.0)

@@ -15,7 +15,7 @@ from agents.offline.data import Batch, Transitions
 from agents.offline.networks import Critics, GaussianActor
 from agents.offline.trust_region import flat_gradient
 from agents.train_options import check_range
-from simenv.errors import ConfigurationError
+from simenv.errors import ConfigurationError, require_one_of
 
 MAX_WEIGHT = 100.0
 """Largest weight of a transition in the actor's loss (odice.py, EXP_ADV_MAX)."""
@@ -82,8 +82,7 @@ class ODICE(OfflineAlgorithm):
         check_range("dice_lambda", dice_lambda, above=0.0, below=1.0)
         check_range("eta", eta, at_least=0.0)
         check_range("weight_decay", weight_decay, at_least=0.0)
-        if gradient not in GRADIENTS:
-            raise ConfigurationError(f"gradient = {gradient!r} must be one of {GRADIENTS}")
+        require_one_of("gradient", gradient, GRADIENTS)
         if not actor_arch or min(actor_arch) < 1:
             raise ConfigurationError(f"actor_arch = {actor_arch} must name widths of at least 1")
         self.dice_lambda, self.eta, self.gradient = dice_lambda, eta, gradient

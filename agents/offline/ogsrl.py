@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor
@@ -14,10 +14,11 @@ from agents.offline.cpo import ConstrainedStep, Rollouts
 from agents.offline.data import Batch
 from agents.offline.guardian import Guardian
 from agents.offline.model_based import CHUNK, ModelBased
+from agents.offline.model_options import CloneFrom, Starts
 from agents.offline.networks import Critics, GaussianActor
 from agents.safe import discounted_budget
 from agents.train_options import check_range
-from simenv.errors import ConfigurationError, require_count
+from simenv.errors import ConfigurationError, require_count, require_one_of
 
 CHEAP = 0.1
 """Share of the episodes, those of least cost, that count as cheap even if they exceed the limit."""
@@ -82,8 +83,8 @@ class OGSRL(ModelBased):
         guardian_bandwidth: float | None = None,
         rollouts: int = 256,
         rollout_length: int = 20,
-        starts: Literal["any", "first"] = "any",
-        clone_from: Literal["any", "cheap"] = "any",
+        starts: Starts = "any",
+        clone_from: CloneFrom = "any",
         gae_lambda: float = 0.95,
         max_kl: float = 0.01,
         damping: float = 0.1,
@@ -107,10 +108,8 @@ class OGSRL(ModelBased):
         check_range("max_kl", max_kl, above=0.0)
         check_range("damping", damping, at_least=0.0)
         check_range("initial_std", initial_std, above=0.0)
-        if starts not in ("any", "first"):
-            raise ConfigurationError(f"starts = {starts!r} must be 'any' or 'first'")
-        if clone_from not in ("any", "cheap"):
-            raise ConfigurationError(f"clone_from = {clone_from!r} must be 'any' or 'cheap'")
+        require_one_of("starts", starts, get_args(Starts))
+        require_one_of("clone_from", clone_from, get_args(CloneFrom))
         if clone_from == "cheap" and cost_limit is None:
             raise ConfigurationError("clone_from = 'cheap' needs a cost_limit, which tells what is")
         self.cost_limit, self.horizon, self.guardian_limit = cost_limit, horizon, guardian_limit
@@ -154,6 +153,7 @@ class OGSRL(ModelBased):
     def _budgets(self) -> dict[str, float]:
         """Budgets of mean discounted costs over rollouts: each step may cost its share."""
         steps, gamma = self.rollout_length, self.gamma
+        check_range("gamma", gamma, above=0.0)
         found = {"outside": discounted_budget(self.guardian_limit * steps, gamma, steps)}
         if self.cost_limit is None:
             return found

@@ -372,6 +372,7 @@ def test_costs_that_are_not_there():
         {"initial_std": 0.0},
         {"clone_steps": -1},
         {"starts": "last"},
+        {"gamma": 0.0},
         {"clone_from": "dear"},
         {"clone_from": "cheap"},
     ],
