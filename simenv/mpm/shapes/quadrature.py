@@ -70,10 +70,12 @@ def _meet(a: tuple[Array, Array], b: tuple[Array, Array]) -> bool:
 def _of_cells(x: Array, volume: Array, edges: Array) -> MassProperties:
     """Of cells about (P, d) that each have a volume (P,), spread over `edges` (d,)."""
     total = float(volume.sum())
-    centroid = volume @ x / total
-    r = x - centroid
+    # From a place among them: a sum of places far from the origin rounds by their distance.
+    r = x - x[len(x) // 2]
+    shift = volume @ r / total
+    r -= shift
     moment = (volume[:, None] * r).T @ r + total * np.diag(edges**2 / 12)
-    return MassProperties(total, centroid, _inertia(moment))
+    return MassProperties(total, x[len(x) // 2] + shift, _inertia(moment))
 
 
 def _inertia(moment: Array) -> Array:
