@@ -19,7 +19,7 @@ class Outcome(NamedTuple):
         observations: (B, O), after the step.
         rewards: (B, 1).
         terminated: float (B, 1), one where the episode ends.
-        costs: (B, 1); None where the model predicts none.
+        costs: (B, 1), expected ones; None where the model predicts none.
         members: what each member said, of Δs, r and, where there is one, the cost.
     """
 
@@ -98,7 +98,7 @@ class Dynamics(nn.Module):
 
     @torch.no_grad()
     def sample(self, observations: Tensor, actions: Tensor) -> Outcome:
-        """A draw, each row from an elite of its own."""
+        """A draw of all but the costs, each row from an elite of its own."""
         found = self.members(observations, actions)
         return self._outcome(observations, self.ensemble.draw(found), found)
 
@@ -112,7 +112,8 @@ class Dynamics(nn.Module):
         o = self.num_features
         after = observations + values[:, :o]
         ends = self._ends(after, found)[:, None].to(values.dtype)
-        costs = values[:, o + 1 :] if self.with_costs else None
+        # Not drawn: budgets hold expectations, and noise that is cut off at 0 would cost.
+        costs = self.ensemble.average(found)[:, o + 1 :] if self.with_costs else None
         return Outcome(after, values[:, o : o + 1], ends, costs, found)
 
     def _ends(self, after: Tensor, found: Members) -> Tensor:

@@ -62,6 +62,15 @@ def test_a_linear_system_is_recovered(model):
     assert (found.costs - a**2).square().mean().sqrt() < 0.03
 
 
+def test_costs_are_expected_and_not_drawn(model):
+    """Observations differ from draw to draw; costs do not, and are those of the mean."""
+    s, a = torch.zeros(50, 2), torch.full((50, 1), 0.5)
+    one, two = model.sample(s, a), model.sample(s, a)
+    assert not torch.equal(one.observations, two.observations)
+    assert torch.equal(one.costs, two.costs)
+    assert torch.equal(one.costs, model.mean(s, a).costs.detach())
+
+
 def test_the_noise_is_recovered_where_it_differs(model):
     """0.028 at s₀ = −0.8 and 0.092 at 0.8, each within a third.
 
