@@ -126,7 +126,7 @@ def test_an_algorithms_own_table_stands_before_its_familys(algorithm, name, own,
     """What it says itself holds, what it does not say is the families', and others are left."""
     found = presets()
     assert found[algorithm]["Pendulum-v1"][name] == own
-    assert found["iql"]["Pendulum-v1"][name] == familys
+    assert found["td3bc"]["Pendulum-v1"][name] == familys
     assert found[algorithm]["Pendulum-v1"]["reward_scale"] == 0.1
     assert "families" not in found
 
