@@ -211,11 +211,7 @@ class OfflineAlgorithm(PersistentOffline):
         """
         if not len(self.dataset):
             raise ConfigurationError("this agent was loaded without a dataset: load(…, dataset=…)")
-        if rows is None:
-            return self.dataset.sample(count, self._generator)
-        shape, device = (count,), self.device
-        chosen = torch.randint(len(rows), shape, generator=self._generator, device=device)
-        return self.dataset.at(rows[chosen])
+        return self.dataset.sample(count, self._generator, rows)
 
     def prepare(self, batch: Batch) -> Batch:
         """A raw batch with observations standardised and rewards transformed."""

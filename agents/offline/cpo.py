@@ -87,8 +87,7 @@ class ConstrainedStep:
             Numbers to log: the divergence, the share of the step that was taken, whether none was,
             the policy's deviation, and whether no step could meet the budgets.
         """
-        before = self.policy(found)
-        before = Normal(before.loc.detach(), before.scale.detach())
+        before = detached(self.policy(found))
         step, feasible, far = self.direction(found, advantages, before, excess)
         # Without a direction (gradients that are zero, or not finite) there is nothing to search.
         taken = self.search(found, advantages, before, step, excess, far) if step.any() else 0.0
@@ -140,9 +139,7 @@ class ConstrainedStep:
     def divergence(self, found: Rollouts, before: Normal | None = None) -> Tensor:
         """Mean KL(before ‖ now) over the states; `before` is the present policy by default."""
         now = self.policy(found)
-        if before is None:
-            before = Normal(now.loc.detach(), now.scale.detach())
-        each = kl_divergence(before, now).sum(dim=-1)
+        each = kl_divergence(before or detached(now), now).sum(dim=-1)
         return (found.alive * each).sum() / found.alive.sum()
 
     @torch.no_grad()
@@ -169,6 +166,11 @@ class ConstrainedStep:
                 return share
         vector_to_parameters(start, self.actor.parameters())
         return 0.0
+
+
+def detached(policy: Normal) -> Normal:
+    """The same distributions, through which no gradient flows."""
+    return Normal(policy.loc.detach(), policy.scale.detach())
 
 
 def nearer(excess: Tensor, gains: Tensor, far: Tensor) -> Tensor:

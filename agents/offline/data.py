@@ -223,15 +223,19 @@ class Transitions:
         for name, tensor in self._tensors():
             setattr(self, name, tensor[:size])
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
+    def sample(
+        self, batch_size: int, generator: torch.Generator, rows: Tensor | None = None
+    ) -> Batch:
         """Transitions drawn uniformly, with replacement.
 
         Args:
             batch_size: B.
             generator: on the device of the transitions.
+            rows: (R,), those to draw from; None: all.
         """
-        shape, device = (batch_size,), self.device
-        return self.at(torch.randint(len(self), shape, generator=generator, device=device))
+        size, shape = len(self) if rows is None else len(rows), (batch_size,)
+        chosen = torch.randint(size, shape, generator=generator, device=self.device)
+        return self.at(chosen if rows is None else rows[chosen])
 
     def at(self, index: Tensor) -> Batch:
         """The transitions of an index (B,)."""

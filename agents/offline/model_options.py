@@ -193,11 +193,8 @@ class TrainOGSRL(TrainModelBased):
         # A discount of 0 has no budget (agents.safe.discounted_budget).
         for name in ("gamma", "guardian_bandwidth", "max_kl"):
             check_real(self, name, above=0.0)
+        # Within these a policy's deviation is held.
         low, high = (math.exp(bound) for bound in LOG_STD)
-        if not low <= self.initial_std <= high:
-            raise ConfigurationError(
-                f"initial_std = {self.initial_std} must lie in [{low:.4f}, {high:.4f}], within "
-                "which a policy's deviation is held"
-            )
+        check_real(self, "initial_std", at_least=low, at_most=high)
         check_real(self, "gae_lambda", at_least=0.0, at_most=1.0)
         check_real(self, "damping", at_least=0.0)

@@ -223,12 +223,8 @@ class OGSRL(ModelBased):
             batch = self.dataset.at(rows)
             errors = self.actor(self.encode(batch.observations)) - batch.actions
             squares += errors.square().sum(dim=0)
-        std = (
-            (squares / len(self._to_clone))
-            .sqrt()
-            .clamp(LEAST_STD, max(LEAST_STD, self.initial_std))
-        )
-        self.actor.log_std.copy_(std.log())
+        std, largest = (squares / len(self._to_clone)).sqrt(), max(LEAST_STD, self.initial_std)
+        self.actor.log_std.copy_(std.clamp(LEAST_STD, largest).log())
 
     @torch.no_grad()
     def roll_out(self, observations: Tensor) -> Rollouts:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simenv.errors import ConfigurationError
+from simenv.errors import require_one_of
 
 Rule = Callable[[Tensor], Tensor]
 """Next observations (B, O) to bool (B,)."""
@@ -107,10 +107,7 @@ def resolve(
         if name in RULES and version in ("v4", "v5") and _as_assumed(name, env_options or {}):
             return name
         return LEARNT if ends else NEVER
-    if termination not in (NEVER, LEARNT, *RULES):
-        raise ConfigurationError(
-            f"termination = {termination!r} must be one of {[AUTO, NEVER, LEARNT, *RULES]}"
-        )
+    require_one_of("termination", termination, [AUTO, NEVER, LEARNT, *RULES])
     return termination
 
 

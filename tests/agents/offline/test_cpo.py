@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from agents.offline.cpo import ConstrainedStep, Rollouts
+from agents.offline.cpo import ConstrainedStep, Rollouts, detached
 from agents.offline.data import Transitions
 from agents.offline.dynamics import Outcome
 from tests.agents.offline.test_ogsrl import action, guard, ogsrl, toy
@@ -40,8 +40,7 @@ def test_gains_have_the_units_of_costs():
     model = toy(cost_limit=0.5, rollouts=40_000, initial_std=0.1)
     found = model.roll_out(torch.zeros(40_000, 1))
     advantages, _ = model.advantages(found)
-    before = model.stepper.policy(found)
-    before = torch.distributions.Normal(before.loc.detach(), before.scale.detach())
+    before = detached(model.stepper.policy(found))
     gains = model.stepper.gains(found, advantages, before)
     assert gains.tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-6)
     bias = model.actor.network[-1].bias
@@ -96,8 +95,7 @@ def test_slopes_over_several_steps_are_those_of_the_sums():
     )
     found = model.roll_out(torch.zeros(20_000, 1))
     advantages, _ = model.advantages(found)
-    before = model.stepper.policy(found)
-    before = torch.distributions.Normal(before.loc.detach(), before.scale.detach())
+    before = detached(model.stepper.policy(found))
     gains = model.stepper.gains(found, advantages, before)
     slope = torch.autograd.grad(gains[1], model.actor.level)[0].item()
     assert slope == pytest.approx(0.9 + 2 * 0.81 + 3 * 0.729, abs=5 * 4 * 0.03)

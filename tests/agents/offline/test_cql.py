@@ -11,19 +11,11 @@ from torch import distributions as D
 from torch import nn
 
 from agents.offline.cql import CQL, Candidates, soft_maximum
-from agents.offline.data import Batch
 from benchmarks import offline_pendulum
 from simenv.errors import ConfigurationError
 from tests.agents.offline.models import assert_resumes
-from tests.agents.offline.sets import bandit, regret
+from tests.agents.offline.sets import BATCH, bandit, regret
 
-BATCH = Batch(
-    observations=torch.tensor([[1.0], [2.0]]),
-    actions=torch.tensor([[0.5], [-0.5]]),
-    rewards=torch.tensor([[1.0], [3.0]]),
-    next_observations=torch.tensor([[2.0], [4.0]]),
-    terminated=torch.tensor([[0.0], [1.0]]),
-)
 TINY = {"net_arch": (8,), "batch_size": 16, "seed": 0, "gamma": 0.5, "num_samples": 2}
 NARROW = 1e-6
 """Deviation of a policy that all but always gives its mean."""
