@@ -106,7 +106,7 @@ class Data(NamedTuple):
 
 
 DATASETS = {
-    "pendulum": Data("Pendulum-v1", 20_000, 160),
+    "pendulum": Data("Pendulum-v1", 60_000, 300),
     "hopper": Data("Hopper-v5", 40_000, 3_000),
     "walker": Data("simenv/SoftWalker2D-v0", 60_000, 240),
     "walker-safe": Data("simenv/SoftWalker2D-Safe-v0", 60_000, 330),

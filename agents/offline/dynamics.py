@@ -97,10 +97,16 @@ class Dynamics(nn.Module):
         return self._outcome(observations, self.ensemble.average(found), found)
 
     @torch.no_grad()
-    def sample(self, observations: Tensor, actions: Tensor) -> Outcome:
-        """A draw of all but the costs, each row from an elite of its own."""
+    def sample(self, observations: Tensor, actions: Tensor, noise: float = 1.0) -> Outcome:
+        """A draw of all but the costs, each row from an elite of its own.
+
+        Args:
+            observations: (B, O).
+            actions: (B, A).
+            noise: share of the predicted deviations that is drawn; 0: what the elite expects.
+        """
         found = self.members(observations, actions)
-        return self._outcome(observations, self.ensemble.draw(found), found)
+        return self._outcome(observations, self.ensemble.draw(found, noise), found)
 
     def next_observations(self, observations: Tensor, found: Members) -> Tensor:
         """Observations (elites, B, O) after the step, a draw from every elite's prediction."""

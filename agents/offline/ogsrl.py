@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, get_args
@@ -16,6 +17,7 @@ from agents.offline.guardian import Guardian
 from agents.offline.model_based import CHUNK, ModelBased
 from agents.offline.model_options import CloneFrom, Starts
 from agents.offline.networks import Critics, GaussianActor
+from agents.offline.options import LOG_STD
 from agents.safe import discounted_budget
 from agents.train_options import check_range
 from simenv.errors import ConfigurationError, require_count, require_one_of
@@ -45,6 +47,8 @@ class OGSRL(ModelBased):
         guardian_bandwidth: see `Guardian`.
         rollouts: N per iteration.
         rollout_length: H, steps of each.
+        model_noise: share of the model's deviation that rollouts draw; 0: each step is what one of
+            the model's networks, drawn anew, expects.
         starts: from "any" observation of the dataset, or from the "first" ones of its episodes.
         clone_from: "any" episode of the dataset, or "cheap" ones, which keep `cost_limit` or are
             among the tenth of least cost.
@@ -83,6 +87,7 @@ class OGSRL(ModelBased):
         guardian_bandwidth: float | None = None,
         rollouts: int = 256,
         rollout_length: int = 20,
+        model_noise: float = 0.0,
         starts: Starts = "any",
         clone_from: CloneFrom = "any",
         gae_lambda: float = 0.95,
@@ -103,18 +108,20 @@ class OGSRL(ModelBased):
         if clone_steps:
             require_count("clone_steps", clone_steps)
         check_range("cost_limit", cost_limit or 0.0, at_least=0.0)
+        check_range("model_noise", model_noise, at_least=0.0, at_most=1.0)
         check_range("guardian_limit", guardian_limit, at_least=0.0, at_most=1.0)
         check_range("gae_lambda", gae_lambda, at_least=0.0, at_most=1.0)
         check_range("max_kl", max_kl, above=0.0)
         check_range("damping", damping, at_least=0.0)
-        check_range("initial_std", initial_std, above=0.0)
+        low, high = (math.exp(bound) for bound in LOG_STD)
+        check_range("initial_std", initial_std, at_least=low, at_most=high)
         require_one_of("starts", starts, get_args(Starts))
         require_one_of("clone_from", clone_from, get_args(CloneFrom))
         if clone_from == "cheap" and cost_limit is None:
             raise ConfigurationError("clone_from = 'cheap' needs a cost_limit, which tells what is")
         self.cost_limit, self.horizon, self.guardian_limit = cost_limit, horizon, guardian_limit
         self.num_rollouts, self.rollout_length = rollouts, rollout_length
-        self.starts, self.clone_from = starts, clone_from
+        self.model_noise, self.starts, self.clone_from = model_noise, starts, clone_from
         self.gae_lambda, self.value_epochs = gae_lambda, value_epochs
         self._step_options: dict[str, Any] = {
             "max_kl": max_kl,
@@ -253,7 +260,7 @@ class OGSRL(ModelBased):
         Returns:
             Observations (N, O), signals (N, 1 + K), float ends (N,) and where it is lost (N,).
         """
-        found = self.dynamics.sample(observations, actions)
+        found = self.dynamics.sample(observations, actions, self.model_noise)
         costs = [] if found.costs is None else [found.costs]
         told = torch.cat([found.observations, found.rewards, *costs], dim=1)
         lost = ~told.isfinite().all(dim=1, keepdim=True)

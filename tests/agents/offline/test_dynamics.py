@@ -109,6 +109,17 @@ def test_draws_have_the_noise_of_the_members(model):
     )
 
 
+def test_without_noise_a_draw_is_what_an_elite_expects(model):
+    """The mean of one of the two, and of either somewhere."""
+    s, a = inside(50)
+    with torch.no_grad():
+        drawn = model.sample(s, a, noise=0.0).observations - s
+        means = model.members(s, a).mean[model.ensemble.elite, :, :2]
+    whose = (drawn - means).abs().amax(dim=-1) < 1e-6
+    assert whose.any(dim=0).all()
+    assert whose.any(dim=1).all()
+
+
 def test_elites_are_the_best_on_data_held_out(model):
     """Means and draws come from them alone."""
     ensemble = model.ensemble
