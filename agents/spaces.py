@@ -76,3 +76,17 @@ def same(one: Any, other: Any) -> bool:
 def show_space(described: Any) -> str:
     """A description for people; anything else as it prints."""
     return str(space_from(described)) if isinstance(described, Mapping) else str(described)
+
+
+def to_unit(actions: Any, space: spaces.Box) -> np.ndarray:
+    """Actions (…, A) of a space as float32 in [-1, 1]; those outside its bounds are clipped."""
+    low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
+    scaled = 2.0 * (np.asarray(actions, np.float64) - low) / (high - low) - 1.0
+    return np.clip(scaled, -1.0, 1.0).astype(np.float32)
+
+
+def from_unit(actions: np.ndarray, space: spaces.Box) -> np.ndarray:
+    """Actions (…, A) in [-1, 1] in the units of a space."""
+    low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
+    scaled = low + 0.5 * (np.clip(actions, -1.0, 1.0).astype(np.float64) + 1.0) * (high - low)
+    return scaled.astype(space.dtype)

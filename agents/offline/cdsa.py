@@ -13,12 +13,13 @@ from torch import Tensor
 
 from agents.offline.adjusted import Adjusted, Tuning
 from agents.offline.algorithm import OfflineAlgorithm
-from agents.offline.data import Batch, to_unit
+from agents.offline.data import Batch
 from agents.offline.networks import DeterministicActor, Standardiser, mlp
 from agents.offline.options import LEVELS
 from agents.offline.scores import ScoreNetwork, denoising_loss
 from agents.offline.support import log_density, outside_share, scott
 from agents.randomness import forked_random
+from agents.spaces import to_unit
 from agents.train_options import check_range
 from simenv.errors import ConfigurationError
 
@@ -104,12 +105,12 @@ class CDSA(OfflineAlgorithm):
 
     # ------------------------------------------------------------------ learning
 
-    def learn(self, total_updates: int, *args: Any, **options: Any) -> Any:
+    def learn(self, total_timesteps: int, *args: Any, **options: Any) -> Any:
         """Do so many updates more, then tune, if asked to; see `OfflineAlgorithm.learn`."""
         if self.tunes:
             # Evaluations on the way are those of a training that was never finished before.
             self.action_step, self.state_step = self._given_steps
-        return super().learn(total_updates, *args, **options)
+        return super().learn(total_timesteps, *args, **options)
 
     def finish(self) -> None:
         """Choose the step sizes; say which, and note them beside the losses."""

@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from agents.spaces import to_unit
 from simenv.errors import DatasetError, expect_shape
 from simenv.mpm.device import resolve_device
 
@@ -266,20 +267,6 @@ class Transitions:
 def _array(values: Any) -> np.ndarray:
     """Values of any kind; numpy itself takes no tensor that lies on a GPU or has a gradient."""
     return values.detach().cpu().numpy() if torch.is_tensor(values) else np.asarray(values)
-
-
-def to_unit(actions: Any, space: spaces.Box) -> np.ndarray:
-    """Actions (…, A) of a space as float32 in [-1, 1]; those outside its bounds are clipped."""
-    low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
-    scaled = 2.0 * (np.asarray(actions, np.float64) - low) / (high - low) - 1.0
-    return np.clip(scaled, -1.0, 1.0).astype(np.float32)
-
-
-def from_unit(actions: np.ndarray, space: spaces.Box) -> np.ndarray:
-    """Actions (…, A) in [-1, 1] in the units of a space."""
-    low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
-    scaled = low + 0.5 * (np.clip(actions, -1.0, 1.0).astype(np.float64) + 1.0) * (high - low)
-    return scaled.astype(space.dtype)
 
 
 def require_boxes(name: str, observation_space: Any, action_space: Any) -> None:

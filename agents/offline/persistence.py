@@ -7,20 +7,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-import torch
 from gymnasium.spaces import Box
-from torch import nn
-from torch.optim import Optimizer
 
+from agents.learner import Learner
 from agents.offline.data import Transitions
-from agents.persistence import Persistent
-from agents.randomness import random_state, set_random_state
 from agents.spaces import space_from
 from simenv.errors import CheckpointError
 
 
-class PersistentOffline(Persistent):
-    """`Persistent` for agents that learn from a dataset, which itself is not saved.
+class PersistentOffline(Learner):
+    """A `Learner` from a dataset, which itself is not saved.
 
     Checkpoints hold counters, running means of the losses and the random generators as well, and
     the SHA-256 of the dataset.
@@ -71,19 +67,14 @@ class PersistentOffline(Persistent):
 
     def get_state(self: Any) -> dict[str, Any]:
         """The state by parts, as `checkpoints.write` takes it."""
-        return {
-            **self._own_state(),
-            "loop": {
-                "updates": self.num_timesteps,
-                "losses": self.losses,
-                "sums": self._sums,
-            },
-            "dataset": self._dataset_state,
-            "random": {**random_state(self.device), "batches": self._generator.get_state()},
-        }
+        return {**super().get_state(), "dataset": self._dataset_state}
 
     def set_state(self: Any, state: Mapping[str, Any], path: Any = "state") -> None:
-        """Go on from what `get_state` gave; random generators come last."""
+        """Go on from what `get_state` gave.
+
+        Raises:
+            CheckpointError: it belongs to another dataset.
+        """
         theirs, mine = state["dataset"], self._dataset_state
         if theirs["sha256"] != mine["sha256"]:
             raise CheckpointError(
@@ -91,29 +82,7 @@ class PersistentOffline(Persistent):
                 f"{theirs['size']} transitions, here it is {mine['name']} of {mine['size']}, or "
                 "their contents differ"
             )
-        self._set_parameters(state["parameters"], path)
-        self.set_extra_state(state["extra"])
-        loop = state["loop"]
-        self.num_timesteps, self.losses = loop["updates"], dict(loop["losses"])
-        self._sums = {name: value.to(self.device) for name, value in loop["sums"].items()}
-        self._generator.set_state(state["random"]["batches"])
-        set_random_state(state["random"], self.device)
-
-    def get_extra_state(self: Any) -> dict[str, Any]:
-        """Counts of skipped steps, and the reference scores of the dataset."""
-        return {"guard": self.guard.get_state(), "reference": self.reference}
-
-    def set_extra_state(self: Any, state: Mapping[str, Any]) -> None:
-        """Go on from what `get_extra_state` gave."""
-        self.guard.set_state(state["guard"])
-        self.reference = state["reference"]
-
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        """Names of attributes with a state dict (modules, optimisers), and of tensors."""
-        kinds = (nn.Module, Optimizer)
-        found = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        modules = [name for name, value in found.items() if isinstance(value, kinds)]
-        return modules, [name for name, value in found.items() if torch.is_tensor(value)]
+        super().set_state(state, path)
 
     @cached_property
     def _dataset_state(self: Any) -> dict[str, Any]:

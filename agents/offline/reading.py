@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from agents.offline.data import Source, Transitions, require_boxes, require_fit, to_unit
+from agents.offline.data import Source, Transitions, require_boxes, require_fit
+from agents.spaces import to_unit
 from simenv.errors import DatasetError
 
 UNREADABLE = (

@@ -7,7 +7,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.offline.data import Transitions, from_unit, require_boxes, require_fit, to_unit
+from agents.offline.data import Transitions, require_boxes, require_fit
+from agents.spaces import from_unit, to_unit
 from simenv.errors import DatasetError, ShapeError
 
 

@@ -1,4 +1,4 @@
-"""Callbacks of offline training: Stable-Baselines3's, a step of theirs being an update."""
+"""Callbacks of a `Learner`: Stable-Baselines3's, a step of theirs being an update."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from stable_baselines3.common.callbacks import (
 
 
 class UpdateBar(ProgressBarCallback):
-    """A progress bar of updates."""
+    """A progress bar of what a `Learner` counts."""
 
     def _on_step(self) -> bool:
-        self.pbar.update(1)
+        self.pbar.update(self.model.stride)  # type: ignore[attr-defined]
         return True
 
 
