@@ -108,6 +108,13 @@ class Dynamics(nn.Module):
         found = self.members(observations, actions)
         return self._outcome(observations, self.ensemble.draw(found, noise), found)
 
+    def cost_spread(self, found: Members) -> Tensor:
+        """Deviation (B, 1) of the elites' expected costs, which says how little they know.
+
+        Of a model without costs there is none, (B, 0).
+        """
+        return found.mean[self.ensemble.elite, :, self.num_features + 1 :].std(dim=0, correction=0)
+
     def next_observations(self, observations: Tensor, found: Members) -> Tensor:
         """Observations (elites, B, O) after the step, a draw from every elite's prediction."""
         chosen, o = self.ensemble.elite, self.num_features

@@ -109,6 +109,15 @@ def test_draws_have_the_noise_of_the_members(model):
     )
 
 
+def test_the_spread_of_costs_is_that_of_the_elites(model):
+    """By hand from what each of the two says; whoever is no elite has no say."""
+    s, a = inside(20)
+    with torch.no_grad():
+        members = model.members(s, a)
+        one, two = members.mean[model.ensemble.elite, :, 3]
+    torch.testing.assert_close(model.cost_spread(members)[:, 0], (one - two).abs() / 2)
+
+
 def test_without_noise_a_draw_is_what_an_elite_expects(model):
     """The mean of one of the two, and of either somewhere."""
     s, a = inside(50)

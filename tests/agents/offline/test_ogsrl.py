@@ -194,6 +194,20 @@ def test_rollouts_draw_as_much_noise_as_they_are_told(noise, spread):
     assert bool((found.observations[-1].std(dim=0) > 1e-4).all()) is spread
 
 
+def test_disputed_costs_are_dearer():
+    """By `cost_pessimism` deviations over the networks; without it the mean is the cost."""
+    options = {"cost_limit": 1.0, "horizon": 5, "model_noise": 0.0, "clone_steps": 0}
+    model = ogsrl(cost_pessimism=3.0, **options)
+    model._prepare_model()
+    s, a = model.dataset.observations[:50], model.dataset.actions[:50]
+    with torch.no_grad():
+        found = model.dynamics.mean(s, a)
+    spread = model.dynamics.cost_spread(found.members)
+    assert spread.mean() > 0.01
+    _, signals, *_ = model._step(s, a)
+    torch.testing.assert_close(signals[:, 1:2], (found.costs + 3.0 * spread).clamp(min=0.0))
+
+
 def test_states_that_run_off_stay_in_the_box_of_the_data():
     """Predictions far away become the ends of the range of the data, here 0 to 19 or so."""
     model = ogsrl(priced())
@@ -382,6 +396,7 @@ def test_costs_that_are_not_there():
         {"initial_std": 0.0},
         {"initial_std": 9.0},
         {"model_noise": -0.1},
+        {"cost_pessimism": -0.1},
         {"clone_steps": -1},
         {"starts": "last"},
         {"gamma": 0.0},
