@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from agents.offline.odice import ODICE
     from agents.offline.ogsrl import OGSRL
     from agents.offline.td3bc import TD3BC
+    from agents.physics.sapo import SAPO
+    from agents.physics.shac import SHAC
     from agents.saclag import SACLag
     from agents.sacpid import SACPID
 
@@ -43,6 +45,8 @@ __all__ = [
     "OGSRL",
     "SAC",
     "SACPID",
+    "SAPO",
+    "SHAC",
     "TD3BC",
     "ActorCritic",
     "SACLag",
@@ -64,6 +68,8 @@ _MODULES = {
     "SAC": "stable_baselines3",
     "SACLag": "agents.saclag",
     "SACPID": "agents.sacpid",
+    "SAPO": "agents.physics.sapo",
+    "SHAC": "agents.physics.shac",
     "TD3BC": "agents.offline.td3bc",
 }
 

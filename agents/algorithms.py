@@ -9,6 +9,7 @@ from typing import Any
 from agents.offline.cocoa_options import TrainCOCOA
 from agents.offline.model_options import TrainMOBILE, TrainMOPO, TrainOGSRL
 from agents.offline.options import TrainBC, TrainCDSA, TrainCQL, TrainIQL, TrainODICE, TrainTD3BC
+from agents.physics.options import TrainSAPO, TrainSHAC
 from agents.train_options import (
     TrainCAL,
     TrainFLAC,
@@ -45,6 +46,12 @@ ALGORITHMS: dict[str, Algorithm] = {
     "saclag": Algorithm("agents.saclag:SACLag", TrainSACLag, "cost budget, Lagrange multiplier"),
     "sacpid": Algorithm("agents.sacpid:SACPID", TrainSACPID, "cost budget, PID-set multiplier"),
     "flac": Algorithm("agents.flac:FLAC", TrainFLAC, "an actor that is a flow"),
+    "shac": Algorithm(
+        "agents.physics.shac:SHAC", TrainSHAC, "through the simulator: short-horizon actor-critic"
+    ),
+    "sapo": Algorithm(
+        "agents.physics.sapo:SAPO", TrainSAPO, "through the simulator: SHAC with entropy"
+    ),
     "bc": Algorithm("agents.offline.bc:BC", TrainBC, "from a dataset: behavioural cloning"),
     "td3bc": Algorithm(
         "agents.offline.td3bc:TD3BC", TrainTD3BC, "from a dataset: TD3 held to its actions"

@@ -119,9 +119,10 @@ def _train_options(name: str, kind: Any, words: list[str]) -> Any:
     """Options of an algorithm; those of the id's preset stand where no flag says otherwise."""
     import tyro
 
-    from agents.train_options import Train, preset
+    from agents.offline.options import TrainOffline
+    from agents.train_options import preset
 
-    if not issubclass(kind, Train):
+    if issubclass(kind, TrainOffline):
         return _offline_options(name, kind, words)
     # The id is needed first, so that its preset can fill in the defaults of everything else.
     if words and not words[0].startswith("-"):

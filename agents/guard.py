@@ -31,7 +31,14 @@ class StepGuard:
         self._in_row: dict[str, int] = {}
         self._reported: set[str] = set()
 
-    def admits(self, optimizer: Optimizer, name: str, loss: Tensor, update: int) -> bool:
+    def admits(
+        self,
+        optimizer: Optimizer,
+        name: str,
+        loss: Tensor,
+        update: int,
+        bad_step: int | None = None,
+    ) -> bool:
         """Whether to take the step; call it after `backward`.
 
         Args:
@@ -39,6 +46,7 @@ class StepGuard:
             name: of the loss.
             loss: () or (1,).
             update: number of the update, for the report.
+            bad_step: step of a rollout from which back its adjoints are not finite, if any.
 
         Raises:
             TrainingError: the `PATIENCE`-th step in a row of this loss is not finite.
@@ -47,16 +55,17 @@ class StepGuard:
             self._in_row.pop(name, None)
             return True
         self.skipped += 1
+        place = f"update {update}" + ("" if bad_step is None else f", from step {bad_step} back")
         self._in_row[name] = self._in_row.get(name, 0) + 1
         if self._in_row[name] >= PATIENCE:
             raise TrainingError(
                 f"{name} or its gradient was not finite in {PATIENCE} updates in a row, the last "
-                f"of them update {update}; {REMEDY}"
+                f"of them {place}; {REMEDY}"
             )
         if name not in self._reported:
             self._reported.add(name)
             warnings.warn(
-                f"{name} or its gradient is not finite at update {update}; this step of its "
+                f"{name} or its gradient is not finite at {place}; this step of its "
                 f"optimiser is skipped, and so are later ones (train/skipped counts them). If it "
                 f"goes on, {REMEDY}",
                 RuntimeWarning,

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from agents.callbacks import as_callback
 from agents.guard import StepGuard
 from agents.persistence import Persistent
+from agents.physics.adjoints import Watch
 from agents.randomness import random_state, set_random_state
 from agents.spaces import from_unit
 from simenv.errors import ConfigurationError, ShapeError
@@ -135,15 +136,33 @@ class Learner(Persistent):
         hooks.on_training_end()
         return self
 
-    def descend(self, optimizer: Optimizer, name: str, loss: Tensor) -> Tensor:
+    def descend(
+        self,
+        optimizer: Optimizer,
+        name: str,
+        loss: Tensor,
+        max_norm: float | None = None,
+        watch: Watch | None = None,
+    ) -> Tensor:
         """One step of an optimiser down a loss, unless that is not finite; the loss, detached.
+
+        Args:
+            optimizer: of the parameters that the loss depends on.
+            name: of the loss, for the report.
+            loss: ().
+            max_norm: bound on the norm of the gradient; None: none.
+            watch: of the rollout that the loss was made from, for the report.
 
         Raises:
             TrainingError: neither this step nor any of the last few was finite.
         """
         optimizer.zero_grad()
         loss.backward()
-        if self.guard.admits(optimizer, name, loss, self.num_timesteps):
+        if max_norm is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, max_norm)
+        bad = None if watch is None else watch.first_bad_step
+        if self.guard.admits(optimizer, name, loss, self.num_timesteps, bad):
             optimizer.step()
         return loss.detach()
 

@@ -31,6 +31,10 @@ class Schemes:
     """Keep actions older than this many steps before the end of the loss window; 0: none."""
     clip: float = 0.0
     """Clip the norm of the adjoint state at every step to this; 0 leaves it."""
+    clip_action: float = 0.0
+    """Clip the norm of the adjoint action at every step to this; 0 leaves a step's own whole."""
+    normalize: bool = False
+    """Bring adjoints up to these bounds too where they are smaller: all steps count alike."""
     loss: Literal["reward", "chamfer", "pointwise"] = "reward"
     """Minus the reward, or the distance of the particles to the task's target points."""
     attraction: float = 0.0
@@ -45,7 +49,9 @@ class Schemes:
         for name in ("loss_growth", "patience"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} must be at least 1")
-        for name in ("softness", "clip", "attraction"):
+        for name in ("softness", "clip", "clip_action", "attraction"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigurationError(f"{name} = {value} must be finite and >= 0")
+        if self.normalize and not (self.clip or self.clip_action):
+            raise ConfigurationError("normalize needs a norm to bring adjoints to: clip, such as 1")

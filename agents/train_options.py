@@ -76,8 +76,6 @@ class TrainRun:
 
     steps: int = 100_000
     """Environment steps, over all environments."""
-    batch_size: int = 256
-    """Transitions per update."""
     cost: str | None = None
     """Cost to add to a plain Gymnasium environment: effort (mean size of the action)."""
     eval_every: int = 10_000
@@ -96,7 +94,7 @@ class TrainRun:
     """Show progress."""
 
     def __post_init__(self) -> None:
-        check_bounds(self, steps=1, batch_size=1, eval_every=1, eval_episodes=1, save_every=1)
+        check_bounds(self, steps=1, eval_every=1, eval_episodes=1, save_every=1)
         check_bounds(self, seed=0)
 
     def resolved(self) -> Self:
@@ -132,6 +130,8 @@ class Train(TrainRun):
     """Environment id, for example simenv/SoftWalker2D-v0 or Pendulum-v1."""
     num_envs: int = 16
     """Environments stepped together."""
+    batch_size: int = 256
+    """Transitions per update."""
     gradient_steps: int = 8
     """Updates after every vector step; -1: as many as environments."""
     learning_rate: float = 1e-3
@@ -163,7 +163,7 @@ class Train(TrainRun):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_bounds(self, num_envs=1, gradient_steps=-1, buffer_size=1)
+        check_bounds(self, num_envs=1, batch_size=1, gradient_steps=-1, buffer_size=1)
         check_bounds(self, learning_starts=0, n_steps=1)
         check_real(self, "learning_rate", above=0.0)
         check_real(self, "final_learning_rate", above=0.0)

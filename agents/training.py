@@ -24,6 +24,7 @@ from agents.goals.training import make_goal_training
 from agents.interruption import Interruption
 from agents.offline.options import TrainOffline
 from agents.options import Resume
+from agents.physics.options import TrainFirstOrder
 from agents.runs import Run
 from agents.train_options import Train, TrainRun
 from simenv.errors import CheckpointError, ConfigurationError, RunError
@@ -86,6 +87,10 @@ def build(algorithm: str, options: TrainRun) -> tuple[Any, GoalFeed | None]:
         from agents.offline.training import build_offline
 
         return build_offline(make, options), None
+    if isinstance(options, TrainFirstOrder):
+        from agents.physics.training import build_first_order
+
+        return build_first_order(make, options), None
     assert isinstance(options, Train)
     arguments = options.agent_arguments()
     env = make_environment(options, options.num_envs)
@@ -99,11 +104,15 @@ def build(algorithm: str, options: TrainRun) -> tuple[Any, GoalFeed | None]:
 
 def make_trainer(run: Run, agent: Any, options: TrainRun, feed: GoalFeed | None) -> Trainer:
     """What evaluates and saves while the agent learns."""
-    if not isinstance(options, TrainOffline):
-        return Trainer(run, agent, options, feed)
-    from agents.offline.training import OfflineTrainer
+    if isinstance(options, TrainOffline):
+        from agents.offline.training import OfflineTrainer
 
-    return OfflineTrainer(run, agent, options)
+        return OfflineTrainer(run, agent, options)
+    if isinstance(options, TrainFirstOrder):
+        from agents.physics.training import FirstOrderTrainer
+
+        return FirstOrderTrainer(run, agent, options)
+    return Trainer(run, agent, options, feed)
 
 
 def make_environment(options: Any, num_envs: int) -> VecEnv:

@@ -29,6 +29,8 @@ class TrainOffline(TrainRun):
     """Environment to evaluate in; default that of the dataset."""
     steps: int = 100_000
     """Updates."""
+    batch_size: int = 256
+    """Transitions per update."""
     learning_rate: float = 3e-4
     """Adam's step size."""
     net_arch: tuple[int, ...] = field(default=(256, 256))
@@ -52,6 +54,7 @@ class TrainOffline(TrainRun):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_bounds(self, batch_size=1)
         check_real(self, "learning_rate", above=0.0)
         check_widths(self)
         if self.reference is not None:

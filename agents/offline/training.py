@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from agents.learner_training import LearnerTrainer
 from agents.offline.algorithm import OfflineAlgorithm
 from agents.offline.options import TrainOffline
-from agents.training import Trainer, make_environment
+from agents.training import make_environment
 
 
 def build_offline(make: type[OfflineAlgorithm], options: TrainOffline) -> OfflineAlgorithm:
@@ -15,20 +16,8 @@ def build_offline(make: type[OfflineAlgorithm], options: TrainOffline) -> Offlin
     return make(options.dataset, env, **options.agent_arguments())
 
 
-class OfflineTrainer(Trainer):
-    """Evaluates and saves between two updates; without an environment it notes losses alone."""
-
-    def evaluate(self) -> None:
-        """Score the present policy and log the row at once: no rollout will."""
-        super().evaluate()
-        self.logger.dump(self.num_timesteps)
-
-    def learning_arguments(self) -> dict[str, Any]:
-        """Losses are averaged from one evaluation to the next."""
-        return {"log_interval": self.options.eval_every}
+class OfflineTrainer(LearnerTrainer):
+    """Without an environment it notes losses alone."""
 
     def _evaluation_environment(self) -> Any:
         return self.agent.env
-
-    def _progress(self) -> dict[str, float]:
-        return dict(self.agent.losses)

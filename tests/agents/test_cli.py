@@ -14,6 +14,7 @@ from agents import cli
 from agents.algorithms import ALGORITHMS
 from agents.controllers import load_controller
 from agents.evaluation import play, play_episodes
+from agents.offline.options import TrainOffline
 from agents.runs import Run, require_id
 from agents.train_options import Train, preset, presets
 from agents.training import EVALUATION_SEED, load_agent, make_environment, restore_options
@@ -165,7 +166,7 @@ def test_presets_are_options():
     for algorithm, tables in presets().items():
         for task_id in tables:
             kind, given = ALGORITHMS[algorithm].options, {"id": task_id}
-            given |= {} if issubclass(kind, Train) else {"dataset": "some-v0"}
+            given |= {"dataset": "some-v0"} if issubclass(kind, TrainOffline) else {}
             assert kind(**given, **preset(algorithm, task_id)) != kind(**given)
             require_id(task_id)
 

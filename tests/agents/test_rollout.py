@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import simenv
+from agents.physics.adjoints import Watch, gate
 from agents.schemes import Schemes
-from agents.trajopt.rollout import Watch, gate, rollout
+from agents.trajopt.rollout import rollout
 from tests.agents.toy import DIM, Toy
 
 WALKER = "simenv/SoftWalker2D-v0"

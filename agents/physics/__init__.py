@@ -1,0 +1,1 @@
+"""Agents that learn through the physics: by gradients of whole rollouts."""

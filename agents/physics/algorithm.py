@@ -1,0 +1,189 @@
+"""FirstOrder: what agents have in common that learn by gradients through the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+from torch.optim import Optimizer
+
+from agents.environments import as_vec_env
+from agents.learner import Learner
+from agents.networks import RunningNorm
+from agents.physics.adjoints import Watch
+from agents.physics.windows import Drawn, Stage
+from agents.spaces import Spaces, space_from
+from agents.train_options import check_range
+from simenv.envs.functional import Functional
+from simenv.errors import ConfigurationError, require_count
+
+
+class FirstOrder(Learner):
+    """Base of the agents that maximise what windows of rollouts earn by its gradient.
+
+    An algorithm overrides `setup`, which makes its networks and optimisers, `draw` and `iterate`.
+
+    Args:
+        env: an id, or a `Functional`, whose `num_envs` then counts.
+        eval_env: to evaluate in: an id, a Gymnasium environment or a `VecEnv`.
+        num_envs: N, environments stepped together.
+        window: H, steps through which gradients flow.
+        gamma: discount γ.
+        learning_rate: step size of the policy, which falls linearly to `final_learning_rate`.
+        final_learning_rate: see there; None: it stays.
+        net_arch: widths of the policy's hidden layers.
+        normalize: normalise observations by their running mean and variance, which stand still
+            within a window.
+        reward_scale: rewards are learnt from as scale · r.
+        clip_adjoint: bound on the norm of an environment's adjoint state, at every step; 0: none.
+        max_grad_norm: bound on the norm of a network's gradient.
+        seed: of everything random; None: another one each time.
+        device: cpu, cuda:0 or auto.
+        tensorboard_log: folder for TensorBoard; None: none.
+        task_options: options of the task, where `env` is an id.
+
+    Attributes:
+        num_timesteps: environment steps done so far.
+        stage: the environments in the middle of their episodes; None where there are none.
+
+    Raises:
+        UnknownTaskError: no such id.
+        ConfigurationError: an option outside its bounds.
+        DeviceError: no such device on this machine.
+    """
+
+    actor_optimizer: Optimizer
+    unsaved: ClassVar[tuple[str, ...]] = ("env", "eval_env", "device", "tensorboard_log")
+
+    def __init__(
+        self,
+        env: Any,
+        eval_env: Any = None,
+        *,
+        num_envs: int = 64,
+        window: int = 32,
+        gamma: float = 0.99,
+        learning_rate: float = 2e-3,
+        final_learning_rate: float | None = 1e-5,
+        net_arch: Sequence[int] = (128, 64, 32),
+        normalize: bool = True,
+        reward_scale: float = 1.0,
+        clip_adjoint: float = 0.0,
+        max_grad_norm: float = 1.0,
+        seed: int | None = None,
+        device: torch.device | str = "cpu",
+        tensorboard_log: str | None = None,
+        task_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        require_count("num_envs", num_envs)
+        require_count("window", window)
+        check_range("gamma", gamma, above=0.0, at_most=1.0)
+        check_range("learning_rate", learning_rate, above=0.0)
+        if final_learning_rate is not None:
+            check_range("final_learning_rate", final_learning_rate, above=0.0)
+        check_range("reward_scale", reward_scale)
+        check_range("clip_adjoint", clip_adjoint, at_least=0.0)
+        check_range("max_grad_norm", max_grad_norm, above=0.0)
+        if not net_arch or min(net_arch) < 1:
+            raise ConfigurationError(f"net_arch = {net_arch} must name widths of at least 1")
+        self.window, self.gamma, self.learning_rate = window, gamma, learning_rate
+        self.final_learning_rate, self.net_arch = final_learning_rate, tuple(net_arch)
+        self.reward_scale, self.max_grad_norm = reward_scale, max_grad_norm
+        self.clip_adjoint = clip_adjoint
+        self.begin(seed, device, tensorboard_log)
+        self.env = None if eval_env is None else as_vec_env(eval_env, device=str(self.device))
+        self._connect(env, num_envs, seed, task_options or {})
+        features = self.num_features
+        self.norm = RunningNorm(features).to(self.device) if normalize else None
+        self.setup()
+
+    def _connect(
+        self, env: Any, num_envs: int, seed: int | None, options: Mapping[str, Any]
+    ) -> None:
+        """Take spaces and start states of an environment, or of `Spaces` its spaces alone."""
+        self.stage: Stage | None = None
+        if isinstance(env, Spaces):
+            self.observation_space = cast(spaces.Box, env.observation_space)
+            self.action_space = cast(spaces.Box, env.action_space)
+            return
+        if isinstance(env, str):
+            env = Functional(env, num_envs=num_envs, device=str(self.device), **options)
+        self.functional = env
+        self.observation_space = env.task.observation_space
+        self.action_space = env.task.action_space
+        # A seed of its own: evaluation and other agents start elsewhere.
+        start = int(torch.randint(2**30, (), generator=self._generator)) if seed is None else seed
+        self.stage = Stage(env, start)
+        self.stride = self.window * env.num_envs
+
+    # ------------------------------------------------------------------ hooks
+
+    def setup(self) -> None:
+        """Make networks and optimisers, as attributes; widths are `num_features`, `num_actions`."""
+        raise NotImplementedError
+
+    def draw(self, observations: Tensor) -> Drawn:
+        """What the policy does for observations (N, O), drawn, with gradients."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ learning
+
+    @property
+    def num_features(self) -> int:
+        """O, width of the observations."""
+        return int(spaces.flatdim(self.observation_space))
+
+    @property
+    def num_actions(self) -> int:
+        """A."""
+        return int(spaces.flatdim(self.action_space))
+
+    def encode(self, observations: Tensor) -> Tensor:
+        """Observations (…, O), normalised if asked."""
+        return observations if self.norm is None else self.norm(observations)
+
+    def schedule(self, progress: float) -> None:
+        """The step size, linear in the progress."""
+        self.fade(self.actor_optimizer, self.learning_rate, progress)
+
+    def fade(self, optimizer: Optimizer, rate: float, progress: float) -> None:
+        """Set a step size between `rate` and `final_learning_rate`, if there is one."""
+        if self.final_learning_rate is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = (1 - progress) * rate + progress * self.final_learning_rate
+
+    def climb(self, name: str, gain: Tensor, watch: Watch) -> Tensor:
+        """One step of the policy up a gain, unless its gradient is not finite; the gain."""
+        return -self.descend(self.actor_optimizer, name, -gain, self.max_grad_norm, watch)
+
+    def require_stage(self) -> Stage:
+        """The environments.
+
+        Raises:
+            ConfigurationError: the agent was loaded without.
+        """
+        if self.stage is None:
+            raise ConfigurationError("this agent was loaded without an environment: load(…, env=…)")
+        return self.stage
+
+    # ------------------------------------------------------------------ state
+
+    @classmethod
+    def _remade(
+        cls: Any, about: Mapping[str, Any], env: Any, device: str, arguments: dict[str, Any]
+    ) -> Any:
+        if env is None:
+            env = Spaces(space_from(about["observation"]), space_from(about["action"]))
+        return cls(env, device=device, **arguments)
+
+    def get_state(self) -> dict[str, Any]:
+        """With the environments in the middle of their episodes."""
+        return {**super().get_state(), "environment": self.require_stage().get_state()}
+
+    def set_state(self, state: Mapping[str, Any], path: Any = "state") -> None:
+        """Go on from what `get_state` gave; random generators come last."""
+        self.require_stage().set_state(state["environment"])
+        super().set_state(state, path)

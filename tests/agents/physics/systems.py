@@ -1,0 +1,96 @@
+"""Systems of points that stand in for `Functional`, with answers that are known."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from scipy.linalg import solve_discrete_are
+from torch import Tensor
+
+from simenv.mpm import State
+
+STEP = 0.05
+LIMIT = 3.0
+WEIGHTS = (1.0, 0.1, 0.05)
+"""Of squared position, velocity and force."""
+
+
+class DoubleIntegrator:
+    """A point on a plane that is to rest at the origin: v' = v + u Δt, x' = x + v' Δt.
+
+    Args:
+        num_envs: N.
+        horizon: steps of an episode.
+    """
+
+    device = "cpu"
+
+    def __init__(self, num_envs: int = 64, horizon: int = 200) -> None:
+        self.num_envs = num_envs
+        self.task = SimpleNamespace(
+            horizon=horizon,
+            num_actions=2,
+            num_features=4,
+            features=lambda state: torch.cat([state.x[:, 0], state.v[:, 0]], dim=1),
+            observation_space=spaces.Box(-10.0, 10.0, (4,), np.float32),
+            action_space=spaces.Box(-1.0, 1.0, (2,), np.float32),
+        )
+
+    def initial(self, seed: int = 0) -> State:
+        """At rest in the square [-1, 1]², environment i drawn from seed + i."""
+        n = self.num_envs
+        rows = [np.random.default_rng(seed + i).uniform(-1, 1, 2) for i in range(n)]
+        x = torch.as_tensor(np.stack(rows), dtype=torch.float32)[:, None]
+        flat = torch.zeros(n, 1, 2, 2)
+        time = torch.zeros(n, dtype=torch.int64)
+        return State(x, torch.zeros_like(x), flat, flat, time=time, fault=time.to(torch.int32))
+
+    def transition(self, state: State, action: Tensor) -> State:
+        """One step."""
+        v = state.v + STEP * LIMIT * action[:, None]
+        return state.replace(x=state.x + STEP * v, v=v, time=state.time + 1)
+
+    def reward(self, state: State, action: Tensor, after: State) -> Tensor:
+        """Minus the weighted squares of place, velocity and force before the step."""
+        parts = state.x[:, 0], state.v[:, 0], LIMIT * action
+        squares = [w * part.square().sum(dim=1) for w, part in zip(WEIGHTS, parts, strict=True)]
+        return -torch.stack(squares).sum(dim=0)
+
+    def terminal(self, state: State) -> Tensor:
+        """Never."""
+        return torch.zeros(self.num_envs, dtype=torch.bool)
+
+    def success(self, state: State) -> Tensor:
+        """Close to the origin."""
+        return state.x[:, 0].norm(dim=1) < 0.1
+
+
+def gains() -> np.ndarray:
+    """K (2,) of the best linear law of one axis, u = −K (x, v), by the Riccati equation."""
+    # x' = x + Δt (v + Δt u), v' = v + Δt u.
+    a = np.array([[1.0, STEP], [0.0, 1.0]])
+    b = np.array([[STEP**2], [STEP]])
+    q, r = np.diag(WEIGHTS[:2]), np.diag(WEIGHTS[2:])
+    p = solve_discrete_are(a, b, q, r)
+    return np.linalg.solve(r + b.T @ p @ b, b.T @ p @ a)[0]
+
+
+@torch.no_grad()
+def play(system: DoubleIntegrator, act, seed: int = 0) -> float:
+    """Mean return of actions (N, 2) by features (N, 4) over an episode."""
+    state, total = system.initial(seed), torch.zeros(system.num_envs)
+    for _ in range(system.task.horizon):
+        action = act(system.task.features(state)).clamp(-1.0, 1.0)
+        after = system.transition(state, action)
+        total += system.reward(state, action, after)
+        state = after
+    return float(total.mean())
+
+
+def lqr(features: Tensor) -> Tensor:
+    """The best linear law, in units of the largest force; it saturates at nothing beyond that."""
+    k = torch.as_tensor(gains(), dtype=features.dtype)
+    return -(k[0] * features[:, :2] + k[1] * features[:, 2:]) / LIMIT
