@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import fields
-
 import pytest
 
 from agents.algorithms import ALGORITHMS
@@ -12,6 +9,7 @@ from agents.train_options import preset, presets
 from agents.training import load_agent, train
 from simenv.errors import ConfigurationError
 from tests.agents.offline.sets import pendulum
+from tests.agents.signatures import assert_same_defaults
 
 KINDS = ("mopo", "mobile", "ogsrl")
 TINY = {
@@ -29,17 +27,8 @@ TINY = {
 @pytest.mark.parametrize("algorithm", KINDS)
 def test_defaults_are_those_of_the_class(algorithm):
     """An option that is left out means the same in Python and on the command line."""
-    row, known = ALGORITHMS[algorithm], {}
-    for owner in reversed(row.load().__mro__):
-        if "__init__" in vars(owner):
-            known |= inspect.signature(owner.__init__).parameters
-    options = row.options(dataset="x-v0")
-    for name, value in options.agent_arguments().items():
-        if name not in ("dataset", "seed"):
-            assert known[name].default == value, name
-    assert {f.name for f in fields(options)} >= {
-        n for n, p in known.items() if p.kind == p.KEYWORD_ONLY
-    } - {"tensorboard_log", *row.load().unused}
+    row = ALGORITHMS[algorithm]
+    assert_same_defaults(algorithm, row.options(dataset="x-v0"), *row.load().unused)
 
 
 @pytest.mark.parametrize("algorithm", KINDS)
