@@ -163,7 +163,7 @@ class TrainOGSRL(TrainModelBased):
     cost_pessimism: float = 0.0
     """Standard deviations over the model's networks that are added to a step's cost."""
     starts: Starts = "any"
-    """Start from any observation of the dataset, or from the first ones of its episodes."""
+    """Start from any observation of the cloned episodes, or from the first ones of all."""
     clone_from: CloneFrom = "any"
     """Clone any episode, or cheap ones: within cost_limit, or of the tenth of least cost."""
     gae_lambda: float = 0.95

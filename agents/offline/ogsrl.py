@@ -50,7 +50,8 @@ class OGSRL(ModelBased):
         model_noise: share of the model's deviation that rollouts draw; 0: each step is what one of
             the model's networks, drawn anew, expects.
         cost_pessimism: deviations over the model's networks that are added to a step's cost.
-        starts: from "any" observation of the dataset, or from the "first" ones of its episodes.
+        starts: from "any" observation of the episodes that are cloned, or from the "first" ones of
+            all episodes.
         clone_from: "any" episode of the dataset, or "cheap" ones, which keep `cost_limit` or are
             among the tenth of least cost.
         gae_lambda: λ of generalised advantage estimation (arXiv:1506.02438).
@@ -185,7 +186,7 @@ class OGSRL(ModelBased):
     def sample(self) -> Batch:
         """Transitions of the dataset, as they are, from whose observations rollouts start."""
         self._prepare_model()
-        return self.draw(self.num_rollouts, None if self.starts == "any" else self._first)
+        return self.draw(self.num_rollouts, self._to_clone if self.starts == "any" else self._first)
 
     @cached_property
     def _first(self) -> Tensor:

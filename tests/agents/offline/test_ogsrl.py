@@ -288,6 +288,15 @@ def test_cheap_episodes(limit, dearest):
     assert set(found.tolist()) == set(range(dearest + 1))
 
 
+def test_rollouts_start_in_the_episodes_that_are_cloned():
+    """Anywhere in them, and nowhere else."""
+    options = {"cost_limit": 5.0, "horizon": 5, "rollouts": 500}
+    model = ogsrl(priced(), clone_from="cheap", **options)
+    starts = model.sample().observations
+    assert set(starts[:, 0].round().tolist()) == set(range(6))
+    assert len(starts.unique(dim=0)) == 30
+
+
 def test_the_clone_of_cheap_episodes():
     """Their actions are ½, those of all others −½, and the states tell little."""
     options = {"clone_steps": 200, "learning_rate": 1e-2, "horizon": 5, "cost_limit": 5.0}
