@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -43,10 +44,8 @@ class DoubleIntegrator:
         """At rest in the square [-1, 1]², environment i drawn from seed + i."""
         n = self.num_envs
         rows = [np.random.default_rng(seed + i).uniform(-1, 1, 2) for i in range(n)]
-        x = torch.as_tensor(np.stack(rows), dtype=torch.float32)[:, None]
-        flat = torch.zeros(n, 1, 2, 2)
-        time = torch.zeros(n, dtype=torch.int64)
-        return State(x, torch.zeros_like(x), flat, flat, time=time, fault=time.to(torch.int32))
+        x = torch.as_tensor(np.stack(rows))
+        return points(x, torch.zeros_like(x))
 
     def transition(self, state: State, action: Tensor) -> State:
         """One step."""
@@ -66,6 +65,56 @@ class DoubleIntegrator:
     def success(self, state: State) -> Tensor:
         """Close to the origin."""
         return state.x[:, 0].norm(dim=1) < 0.1
+
+
+class Pendulum:
+    """Pendulum-v1 of Gymnasium, in torch: angle from upright and its rate as first of x and v.
+
+    Args:
+        num_envs: N.
+    """
+
+    device = "cpu"
+
+    def __init__(self, num_envs: int = 1) -> None:
+        self.num_envs = num_envs
+        self.task = SimpleNamespace(horizon=200, num_actions=1)
+
+    def initial(self, seed: int = 0) -> State:
+        """Where the environment starts with that seed, for all N alike."""
+        env = gymnasium.make("Pendulum-v1")
+        env.reset(seed=seed)
+        return self.at(*env.unwrapped.state)
+
+    def at(self, angle: float, rate: float) -> State:
+        """A state, for all N alike."""
+        return points(*(torch.tensor([[value, 0.0]] * self.num_envs) for value in (angle, rate)))
+
+    def transition(self, state: State, action: Tensor) -> State:
+        """One step of 0.05 s under a torque of up to 2 N m."""
+        torque = 2.0 * action.clamp(-1.0, 1.0)
+        slope = 15.0 * torch.sin(state.x[:, :, 0]) + 3.0 * torque
+        v = torch.zeros_like(state.v)
+        v[:, :, 0] = (state.v[:, :, 0] + 0.05 * slope).clamp(-8.0, 8.0)
+        return state.replace(x=state.x + 0.05 * v, v=v, time=state.time + 1)
+
+    def reward(self, state: State, action: Tensor, after: State) -> Tensor:
+        """Of the state before the step."""
+        angle = torch.remainder(state.x[:, 0, 0] + np.pi, 2 * np.pi) - np.pi
+        torque = 2.0 * action[:, 0].clamp(-1.0, 1.0)
+        return -(angle.square() + 0.1 * state.v[:, 0, 0].square() + 0.001 * torque.square())
+
+    def terminal(self, state: State) -> Tensor:
+        """Never."""
+        return torch.zeros(self.num_envs, dtype=torch.bool)
+
+
+def points(x: Tensor, v: Tensor) -> State:
+    """A point for each environment, at rest in all other fields; x and v are (N, d)."""
+    n, d = x.shape
+    flat, time = torch.zeros(n, 1, d, d), torch.zeros(n, dtype=torch.int64)
+    place, speed = x.float()[:, None], v.float()[:, None]
+    return State(place, speed, flat, flat, time=time, fault=time.to(torch.int32))
 
 
 def gains() -> np.ndarray:

@@ -1,0 +1,290 @@
+"""Samplers: they find what has a known answer, and propose what their papers say."""
+
+from __future__ import annotations
+
+import math
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from agents.trajopt.cbo import CBO
+from agents.trajopt.cmaes import CMAES
+from agents.trajopt.mpc import PlanCosts, recede, search
+from agents.trajopt.samplers import CEM, ICEM, MPPI, Sampler, colored
+from simenv.errors import ConfigurationError, ShapeError
+from tests.agents.physics.systems import DoubleIntegrator, Pendulum
+
+T, A = 6, 2
+SMALL = {
+    "cem": lambda **o: CEM(T, A, **{"population": 60, "elites": 10} | o),
+    "icem": lambda **o: ICEM(T, A, **{"population": 60, "elites": 10} | o),
+    "mppi": lambda **o: MPPI(T, A, **{"population": 200, "temperature": 0.02, "std": 0.1} | o),
+    "cbo": lambda **o: CBO(T, A, **{"low": -1.0, "high": 1.0} | o),
+    "cmaes": lambda **o: CMAES(T, A, **{"population": 16} | o),
+}
+
+
+def bowl(plans: torch.Tensor) -> torch.Tensor:
+    """Squared distance (N,) from 0.5, summed."""
+    return (plans - 0.5).square().sum(dim=(1, 2))
+
+
+def rastrigin(plans: torch.Tensor) -> torch.Tensor:
+    """Σ x² + 2.5 (1 − cos 2πx), the benchmark of CBO's authors."""
+    x = plans.flatten(1).double()
+    return (x.square() + 2.5 * (1 - torch.cos(2 * math.pi * x))).sum(dim=1)
+
+
+def ackley(plans: torch.Tensor) -> torch.Tensor:
+    """Ackley's function."""
+    x = plans.flatten(1).double()
+    ridge = torch.cos(2 * math.pi * x).mean(dim=1).exp()
+    return -20 * torch.exp(-0.2 * x.square().mean(dim=1).sqrt()) - ridge + 20 + math.e
+
+
+def run(sampler: Sampler, costs, iterations: int) -> Sampler:
+    """Ask and tell so often."""
+    for _ in range(iterations):
+        sampler.tell(costs(sampler.ask()))
+    return sampler
+
+
+# ------------------------------------------------------------------ all of them
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_bottom_of_a_bowl(name):
+    """Within 0.05 of it in every one of twelve numbers on average, from 0.5 away."""
+    found = run(SMALL[name](), bowl, 400)
+    assert found.plan.shape == (T, A)
+    assert bowl(found.plan[None]) < 12 * 0.05**2
+    assert found.best_cost <= float(bowl(found.best[None])) + 1e-6
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_equal_seeds_ask_equally(name):
+    """And others otherwise; plans stay within their bounds."""
+    one, same, other = (run(SMALL[name](seed=s), bowl, 3) for s in (1, 1, 2))
+    assert torch.equal(one.ask(), same.ask())
+    assert not torch.equal(one.ask(), other.ask())
+    wide = {"mppi": {"std": 5.0}}.get(name, {"initial_std": 5.0})
+    plans = SMALL[name](low=-0.25, high=0.5, **wide).ask()
+    assert plans.min() == -0.25
+    assert plans.max() == 0.5
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_costs_that_are_not_finite_are_the_worst(name):
+    """Half of the plans are worth nothing; the others still lead to the bottom of the bowl."""
+
+    def holed(plans):
+        return torch.where(plans[:, 0, 0] < 0, torch.nan, bowl(plans))
+
+    found = run(SMALL[name](), holed, 400)
+    assert bool(torch.isfinite(found.plan).all())
+    assert bowl(found.plan[None]) < 12 * 0.05**2
+    assert math.isfinite(found.best_cost)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_one_step_later(name):
+    """What was planned for a step is planned for the one before; the best seen is forgotten."""
+    ramp = torch.linspace(-0.6, 0.6, T)[:, None].expand(T, A)
+    costs = lambda plans: (plans - ramp).square().sum(dim=(1, 2))  # noqa: E731
+    found = run(SMALL[name](), costs, 50)
+    # The best plan seen goes with its step; what is searched around stays.
+    before = found.mean if name == "icem" else found.plan
+    found.shift()
+    assert found.best is None
+    assert math.isinf(found.best_cost)
+    torch.testing.assert_close(found.plan[:-1], before[1:].to(found.plan.dtype))
+    assert found.ask().shape[1:] == (T, A)
+
+
+def test_another_number_of_costs_is_refused():
+    """With both numbers."""
+    sampler = SMALL["cem"]()
+    sampler.ask()
+    with pytest.raises(ShapeError, match="costs"):
+        sampler.tell(torch.zeros(7))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: CEM(0, 1), "steps"),
+        (lambda: CEM(1, 0), "actions"),
+        (lambda: CEM(1, 1, population=0), "population"),
+        (lambda: CEM(1, 1, population=5, elites=6), "elites = 6"),
+        (lambda: CEM(1, 1, initial_std=0.0), "initial_std"),
+        (lambda: CEM(1, 1, smoothing=1.0), "smoothing"),
+        (lambda: CEM(1, 1, low=1.0, high=1.0), "low"),
+        (lambda: ICEM(1, 1, decay=0.5), "decay"),
+        (lambda: ICEM(1, 1, keep=1.5), "keep"),
+        (lambda: ICEM(1, 1, color=-1.0), "color"),
+        (lambda: ICEM(1, 1, iterations=0), "iterations"),
+        (lambda: MPPI(1, 1, temperature=0.0), "temperature"),
+        (lambda: MPPI(1, 1, std=0.0), "std"),
+        (lambda: CBO(1, 1, particles=0), "particles"),
+        (lambda: CBO(1, 1, drift=0.0), "drift"),
+        (lambda: CBO(1, 1, diffusion=-1.0), "diffusion"),
+        (lambda: CBO(1, 1, noise_kind="pink"), "noise_kind"),
+        (lambda: CMAES(1, 1, population=2), "population"),
+        (lambda: CMAES(1, 1, initial_std=-1.0), "initial_std"),
+    ],
+)
+def test_options_outside_their_bounds(make, words):
+    """Each is refused by name."""
+    with pytest.raises(ConfigurationError, match=words):
+        make()
+
+
+# ------------------------------------------------------------------ each of them
+
+
+def test_cem_moves_to_its_elites():
+    """Mean and deviation of the two least, a tenth of the old ones kept."""
+    cem = CEM(1, 1, population=4, elites=2, low=-10.0, high=10.0)
+    cem._asked = torch.tensor([1.0, 5.0, 3.0, 9.0]).reshape(4, 1, 1)
+    cem.tell(torch.tensor([0.0, 1.0, 0.5, 2.0]))
+    assert float(cem.mean) == pytest.approx(0.9 * 2.0)
+    assert float(cem.std) == pytest.approx(0.1 * 5.0 + 0.9 * 1.0)
+
+
+def test_icem_asks_as_its_paper_says():
+    """Fewer plans each time, elites that stay, and the mean in the last iteration."""
+    icem = ICEM(T, A, population=40, elites=10, iterations=3)
+    sizes, last = [], None
+    for _ in range(3):
+        plans = icem.ask()
+        sizes.append(len(plans))
+        if last is not None:
+            # The three best of ten elites of the iteration before are among the plans.
+            kept = last[0][last[1].argsort()[:3]]
+            assert all((plans == plan).all(dim=(1, 2)).any() for plan in kept)
+        last = plans, bowl(plans)
+        mean = icem.mean.clamp(-1, 1)
+        icem.tell(last[1])
+    assert sizes == [40, 32 + 3, 26 + 3 + 1]
+    assert (last[0] == mean).all(dim=(1, 2)).any()
+    assert torch.equal(icem.plan, icem.best)
+
+
+def test_mppi_weighs_by_costs():
+    """w ∝ exp(−C/λ): 1 and e⁻² at λ = ½ for costs 0 and 1."""
+    mppi = MPPI(1, 1, population=2, temperature=0.5, low=-10.0, high=10.0)
+    mppi._asked = torch.tensor([2.0, 4.0]).reshape(2, 1, 1)
+    mppi.tell(torch.tensor([0.0, 1.0]))
+    share = math.exp(-2) / (1 + math.exp(-2))
+    assert float(mppi.mean) == pytest.approx(2.0 + 2.0 * share)
+
+
+@pytest.mark.parametrize("color", [0.0, 1.0, 3.0])
+def test_the_power_of_coloured_noise(color):
+    """Unit variance, and a spectrum that falls as 1/f^β.
+
+    A mean of 4,000 squares is known to 1/√2000 = 2.2 %; five of these.
+    """
+    generator = torch.Generator().manual_seed(0)
+    drawn = colored(torch.randn(4_000, 32, 1, generator=generator), color)[:, :, 0]
+    assert float(drawn.var()) == pytest.approx(1.0, rel=0.15)
+    power = torch.fft.rfft(drawn, dim=1).abs().square().mean(dim=0)
+    for f in (2, 4, 8):
+        assert float(power[f] / power[1]) == pytest.approx(f**-color, rel=0.11 * 2)
+
+
+@pytest.mark.parametrize("cost", [rastrigin, ackley])
+def test_cbo_finds_the_bottom_among_many(cost):
+    """In twenty dimensions, with the published settings: 20 of 20 seeds below 0.8."""
+    found = []
+    for seed in range(20):
+        cbo = CBO(1, 20, particles=100, initial_mean=2.0, initial_std=4.0, seed=seed)
+        found.append(float(cost(run(cbo, cost, 2_000).plan[None])))
+    assert max(found) < 0.8
+
+
+def test_isotropic_noise_has_the_size_of_the_distance():
+    """With λ = 0 drift nearly none, all coordinates are shaken alike."""
+    options = {"drift": 1e-9, "diffusion": 1.0, "time_step": 1.0, "inverse_temperature": 1e6}
+    for kind, still in (("anisotropic", True), ("isotropic", False)):
+        cbo = CBO(1, 2, particles=500, noise_kind=kind, **options)
+        plans = torch.zeros(500, 1, 2)
+        plans[1:, 0, 0] = 3.0
+        cbo._asked = plans
+        cbo.tell(plans[:, 0, 0])
+        moved = cbo.particles[1:, 0] - plans[1:, 0]
+        # 499 draws of deviation 3: known to 3/√998 = 0.1.
+        assert float(moved[:, 0].std()) == pytest.approx(3.0, abs=0.5)
+        assert float(moved[:, 1].std()) == pytest.approx(0.0 if still else 3.0, abs=0.5)
+
+
+# ------------------------------------------------------------------ plans in a simulator
+
+
+def test_costs_of_plans_are_minus_their_returns():
+    """Of plans in batches that do not come out even, from one state for all."""
+    system = DoubleIntegrator(4)
+    start = system.initial(5)[1:2]
+    plans = torch.randn(6, 3, 2, generator=torch.Generator().manual_seed(0))
+    found = PlanCosts(system, value=lambda state: state.x[:, 0, 0])(start, plans)
+    one = DoubleIntegrator(1)
+    for plan, cost in zip(plans, found, strict=True):
+        state, total = start, 0.0
+        for action in plan:
+            after = one.transition(state, action[None])
+            total += float(one.reward(state, action[None], after))
+            state = after
+        assert float(cost) == pytest.approx(-total - float(state.x[0, 0, 0]), rel=1e-5)
+
+
+MPC = {
+    "cem": (lambda seed: CEM(15, 1, population=100, elites=10, seed=seed), 4),
+    "icem": (lambda seed: ICEM(30, 1, population=40, color=2.0, seed=seed), 3),
+    "mppi": (lambda seed: MPPI(20, 1, population=400, std=0.75, seed=seed), 1),
+}
+
+
+def swing_up(name: str, seed: int) -> float:
+    """Return of an episode of Gymnasium's own Pendulum-v1, planned with the model of it."""
+    make, iterations = MPC[name]
+    sampler, costs = make(seed), PlanCosts(Pendulum(400 if name == "mppi" else 110))
+    env, model, total = gymnasium.make("Pendulum-v1"), Pendulum(1), 0.0
+    env.reset(seed=seed)
+    for _ in range(200):
+        search(sampler, costs, model.at(*env.unwrapped.state), iterations)
+        total += float(env.step(2.0 * sampler.plan[0].numpy())[1])
+        sampler.shift()
+    return total
+
+
+@pytest.mark.parametrize("name", MPC)
+def test_a_horizon_that_recedes_swings_the_pendulum_up(name):
+    """From hanging nearly down, where random torques earn −1,121 on average."""
+    assert swing_up(name, 3) > -300.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MPC)
+def test_pendulum_over_ten_seeds(name):
+    """−180 or better in the mean."""
+    assert np.mean([swing_up(name, seed) for seed in range(10)]) >= -180.0
+
+
+def test_an_episode_by_receding_horizon():
+    """Actions, rewards and the number of plans tried; it ends where the task does."""
+    one, many = DoubleIntegrator(1), DoubleIntegrator(32)
+    sampler = CEM(5, 2, population=32, elites=4)
+    found = recede(one, sampler, PlanCosts(many), one.initial(3), iterations=2, steps=4)
+    assert found.actions.shape == (4, 2)
+    assert found.rewards.shape == (4,)
+    assert found.evaluations == 4 * 2 * 32
+    state = one.initial(3)
+    for action, reward in zip(found.actions, found.rewards, strict=True):
+        after = one.transition(state, action[None])
+        assert torch.equal(one.reward(state, action[None], after)[0], reward)
+        state = after
+    one.terminal = lambda state: state.time >= 2
+    short = recede(one, sampler, PlanCosts(many), one.initial(3), iterations=1, steps=4)
+    assert len(short.actions) == 2
