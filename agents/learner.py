@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,14 +18,16 @@ from torch.optim import Optimizer
 from agents.callbacks import as_callback
 from agents.guard import StepGuard
 from agents.persistence import Persistent
-from agents.physics.adjoints import Watch
 from agents.randomness import random_state, set_random_state
 from agents.spaces import from_unit
 from simenv.errors import ConfigurationError, ShapeError
 from simenv.mpm.device import resolve_device
 
+if TYPE_CHECKING:
+    from agents.physics.adjoints import Watch
+
 EVALUATION_SEED = 1_000_000
-"""First seed of the episodes of `evaluate`."""
+"""First seed of the evaluation episodes, far from those of training."""
 
 
 class Learner(Persistent):

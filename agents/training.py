@@ -22,15 +22,13 @@ from agents.evaluation import play_episodes
 from agents.goals.feed import GoalFeed
 from agents.goals.training import make_goal_training
 from agents.interruption import Interruption
+from agents.learner import EVALUATION_SEED
 from agents.offline.options import TrainOffline
 from agents.options import Resume
 from agents.physics.options import TrainFirstOrder
 from agents.runs import Run
 from agents.train_options import Train, TrainRun
 from simenv.errors import CheckpointError, ConfigurationError, RunError
-
-EVALUATION_SEED = 1_000_000
-"""First seed of the evaluation episodes, far from those of training."""
 
 TASK = ("id", "size", "cost")
 """Options that say which environment it is."""

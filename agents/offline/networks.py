@@ -112,19 +112,12 @@ class GaussianActor(nn.Module):
         return normal_log_prob(self(observations), self.std(), actions)
 
 
-class SquashedGaussianActor(nn.Module):
-    """a = tanh(u), u ~ N(μ(s), σ(s)²) (Haarnoja et al., arXiv:1812.05905, appendix C)."""
-
-    def __init__(
-        self, inputs: int, actions: int, widths: Sequence[int], front: Front | None = None
-    ) -> None:
-        super().__init__()
-        self.network = mlp(inputs, 2 * actions, widths, front=front)
+class Squashed(nn.Module):
+    """a = tanh(u), u ~ N(μ(s), σ(s)²); `parameters_of` says which."""
 
     def parameters_of(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """μ and σ of u, (B, A) each."""
-        mean, log_std = self.network(observations).chunk(2, dim=-1)
-        return mean, log_std.clamp(*LOG_STD).exp()
+        raise NotImplementedError
 
     def forward(self, observations: Tensor) -> Tensor:
         """The action of the mean, tanh μ, (B, A)."""
@@ -138,6 +131,26 @@ class SquashedGaussianActor(nn.Module):
         """Log density (B, 1) of actions (B, A); those at the bound are moved a little inside."""
         before = torch.atanh(actions.clamp(-1 + 1e-6, 1 - 1e-6))
         return normal_log_prob(*self.parameters_of(observations), before) - log_slope(before)
+
+
+class SquashedGaussianActor(Squashed):
+    """μ and σ from one network (Haarnoja et al., arXiv:1812.05905, appendix C)."""
+
+    def __init__(
+        self, inputs: int, actions: int, widths: Sequence[int], front: Front | None = None
+    ) -> None:
+        super().__init__()
+        self.network = mlp(inputs, 2 * actions, widths, front=front)
+
+    def parameters_of(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """μ and σ of u, (B, A) each."""
+        return mean_and_std(self.network(observations))
+
+
+def mean_and_std(outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """μ and σ, (B, A) each, of what a network says of both (B, 2 A)."""
+    mean, log_std = outputs.chunk(2, dim=-1)
+    return mean, log_std.clamp(*LOG_STD).exp()
 
 
 def squashed_draw(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,10 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from agents.offline.networks import squashed_draw
-
-LOG_STD = (-5.0, 2.0)
-"""Bounds of the logarithm of a deviation that depends on the state (SAPO's code)."""
+from agents.offline.networks import Squashed, mean_and_std
 
 
 def smooth_mlp(
@@ -25,8 +22,8 @@ def smooth_mlp(
     return nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
 
-class SmoothActor(nn.Module):
-    """a = tanh(u), u ~ N(μ(s), σ²), whose draws are differentiable in s.
+class SmoothActor(Squashed):
+    """A squashed Gaussian whose draws are differentiable in s.
 
     Args:
         inputs: O.
@@ -57,16 +54,7 @@ class SmoothActor(nn.Module):
         found = self.network(observations)
         if self.log_std is not None:
             return found, self.log_std.exp().expand_as(found)
-        mean, log_std = found.chunk(2, dim=-1)
-        return mean, log_std.clamp(*LOG_STD).exp()
-
-    def forward(self, observations: Tensor) -> Tensor:
-        """The action of the mean, tanh μ, (B, A)."""
-        return torch.tanh(self.parameters_of(observations)[0])
-
-    def sample(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Actions (B, A), through which gradients flow, and their log densities (B, 1)."""
-        return squashed_draw(*self.parameters_of(observations))
+        return mean_and_std(found)
 
 
 class Values(nn.Module):

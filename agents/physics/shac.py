@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-import torch
+from stable_baselines3.common.utils import polyak_update
 from torch import Tensor, nn
 
 from agents.physics.actor_critic import WindowActorCritic
@@ -60,12 +60,8 @@ class SHAC(WindowActorCritic):
         """The target value."""
         return self.target(self.encode(observations))[..., 0]
 
-    @torch.no_grad()
     def fit_values(self, window: Window, rewards: Tensor) -> dict[str, Tensor]:
         """Fit the value, then move its target: V̄ ← share · V̄ + (1 − share) · V."""
-        with torch.enable_grad():
-            found = super().fit_values(window, rewards)
-        pairs = zip(self.target.parameters(), self.value.parameters(), strict=True)
-        for target, value in pairs:
-            target.lerp_(value, 1 - self.target_share)
+        found = super().fit_values(window, rewards)
+        polyak_update(self.value.parameters(), self.target.parameters(), 1 - self.target_share)
         return found
