@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agents.train_options import check_range
-from agents.trajopt.samplers import Sampler
+from agents.trajopt.samplers import Sampler, later
 from simenv.errors import require_count, require_one_of
 
 Noise = Literal["anisotropic", "isotropic"]
@@ -101,5 +101,5 @@ class CBO(Sampler):
     def shift(self) -> None:
         """One step later: particles spread anew about the consensus."""
         super().shift()
-        self.consensus = torch.cat([self.consensus[1:], self.consensus[-1:]])
+        self.consensus = later(self.consensus)
         self.particles = self.consensus + self.initial_std * self.noise(len(self.particles))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agents.train_options import check_range
-from agents.trajopt.samplers import Sampler
+from agents.trajopt.samplers import Sampler, later
 from simenv.errors import ConfigurationError, require_count
 
 DIAGONAL_ABOVE = 50
@@ -87,9 +87,8 @@ class CMAES(Sampler):
         """Tell the package; draws that were clipped count as drawn, farther out a little dearer."""
         drawn = torch.as_tensor(np.stack(self._drawn), dtype=torch.float64)
         excess = drawn - drawn.clamp(self.low, self.high)
-        finite = costs[torch.isfinite(costs)]
-        worst = finite.max() if len(finite) else costs.new_zeros(())
-        told = torch.where(torch.isfinite(costs), costs, worst + 1.0).cpu()
+        finite = torch.isfinite(costs)
+        told = torch.where(finite, costs, costs[finite].max() + 1.0).cpu()
         # In units of the costs, so that the mean does not wander off where nothing pulls it back.
         told = told + excess.square().sum(dim=1) * max(1.0, float(told.std()))
         self._strategy.tell(self._drawn, told.tolist())
@@ -98,5 +97,5 @@ class CMAES(Sampler):
     def shift(self) -> None:
         """One step later: a fresh search around the mean, whose last action stays."""
         super().shift()
-        self.mean = torch.cat([self.mean[1:], self.mean[-1:]])
+        self.mean = later(self.mean)
         self._begin()

@@ -57,12 +57,17 @@ class Sampler(ABC):
     def tell(self, costs: Tensor) -> None:
         """Learn from the costs (N,) of what was asked last; one that is not finite is the worst.
 
+        Where none is finite there is nothing to learn: what is asked next is drawn as before.
+
         Raises:
             ShapeError: another number of costs.
         """
         expect_shape("costs", costs.shape, (len(self._asked),))
-        costs = costs.detach().to(self.device, torch.float64).nan_to_num(math.inf, math.inf)
+        costs = costs.detach().to(self.device, torch.float64)
+        costs = costs.masked_fill(~torch.isfinite(costs), math.inf)
         least = int(costs.argmin())
+        if math.isinf(float(costs[least])):
+            return
         if float(costs[least]) < self.best_cost:
             self.best, self.best_cost = self._asked[least].clone(), float(costs[least])
         self.learn(self._asked, costs)
@@ -73,7 +78,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def learn(self, plans: Tensor, costs: Tensor) -> None:
-        """Change what is proposed next, by plans (N, T, A) and their costs (N,)."""
+        """Change what is proposed next, by plans (N, T, A) and their costs (N,), some finite."""
 
     @property
     @abstractmethod
@@ -89,7 +94,43 @@ class Sampler(ABC):
         return torch.randn((count, *self.shape), generator=self.generator, device=self.device)
 
 
-class CEM(Sampler):
+class AroundMean(Sampler):
+    """Base of the samplers that draw around a mean.
+
+    Args:
+        steps: see `Sampler`.
+        actions: see there.
+        population: N.
+        std: σ of the draws at first, in half-ranges of the actions.
+        bounds: everything else that `Sampler` takes.
+    """
+
+    def __init__(
+        self, steps: int, actions: int, population: int, std: float, **bounds: float
+    ) -> None:
+        super().__init__(steps, actions, **bounds)  # type: ignore[arg-type]
+        require_count("population", population)
+        self.population, self.start_std = population, 0.5 * (self.high - self.low) * std
+        middle = 0.5 * (self.high + self.low)
+        self.mean = torch.full(self.shape, middle, device=self.device)
+        self.std = torch.full(self.shape, self.start_std, device=self.device)
+
+    @property
+    def plan(self) -> Tensor:
+        """The mean."""
+        return self.mean
+
+    def propose(self) -> Tensor:
+        """Draws of the normal."""
+        return self.mean + self.std * self.noise(self.population)
+
+    def shift(self) -> None:
+        """One step later; the last mean stays."""
+        super().shift()
+        self.mean = later(self.mean)
+
+
+class CEM(AroundMean):
     """Cross-entropy method: a normal around the plans, moved to the best of its draws.
 
     Args:
@@ -113,27 +154,13 @@ class CEM(Sampler):
         smoothing: float = 0.1,
         **bounds: float,
     ) -> None:
-        super().__init__(steps, actions, **bounds)  # type: ignore[arg-type]
-        require_count("population", population)
+        super().__init__(steps, actions, population, initial_std, **bounds)
         require_count("elites", elites)
         if elites > population:
             raise ConfigurationError(f"elites = {elites} must be at most population = {population}")
         check_range("initial_std", initial_std, above=0.0)
         check_range("smoothing", smoothing, at_least=0.0, below=1.0)
-        self.population, self.elites, self.smoothing = population, elites, smoothing
-        self.start_std = 0.5 * (self.high - self.low) * initial_std
-        middle = 0.5 * (self.high + self.low)
-        self.mean = torch.full(self.shape, middle, device=self.device)
-        self.std = torch.full(self.shape, self.start_std, device=self.device)
-
-    @property
-    def plan(self) -> Tensor:
-        """The mean."""
-        return self.mean
-
-    def propose(self) -> Tensor:
-        """Draws of the normal."""
-        return self.mean + self.std * self.noise(self.population)
+        self.elites, self.smoothing = elites, smoothing
 
     def learn(self, plans: Tensor, costs: Tensor) -> None:
         """Move mean and deviation to those of the elites."""
@@ -143,9 +170,8 @@ class CEM(Sampler):
         self.std = self.smoothing * self.std + (1 - self.smoothing) * spread
 
     def shift(self) -> None:
-        """One step later; the last mean stays, and the deviation is what it was at first."""
+        """One step later; the deviation is what it was at first."""
         super().shift()
-        self.mean = torch.cat([self.mean[1:], self.mean[-1:]])
         self.std = torch.full_like(self.std, self.start_std)
 
 
@@ -221,7 +247,7 @@ class ICEM(CEM):
         self._kept = torch.cat([self._kept[:, 1:], last[:, None]], dim=1)
 
 
-class MPPI(Sampler):
+class MPPI(AroundMean):
     """Model predictive path integral control: draws around a plan, averaged by their costs.
 
     wₖ ∝ exp(−(Cₖ − min C) / λ), μ ← Σ wₖ Uₖ (Williams et al., ICRA 2017).
@@ -245,32 +271,20 @@ class MPPI(Sampler):
         std: float = 0.75,
         **bounds: float,
     ) -> None:
-        super().__init__(steps, actions, **bounds)  # type: ignore[arg-type]
-        require_count("population", population)
+        super().__init__(steps, actions, population, std, **bounds)
         check_range("temperature", temperature, above=0.0)
         check_range("std", std, above=0.0)
-        self.population, self.temperature = population, temperature
-        self.std = 0.5 * (self.high - self.low) * std
-        self.mean = torch.full(self.shape, 0.5 * (self.high + self.low), device=self.device)
-
-    @property
-    def plan(self) -> Tensor:
-        """The weighted mean."""
-        return self.mean
-
-    def propose(self) -> Tensor:
-        """Draws around it."""
-        return self.mean + self.std * self.noise(self.population)
+        self.temperature = temperature
 
     def learn(self, plans: Tensor, costs: Tensor) -> None:
         """Average the plans by their weights."""
         weights = torch.softmax(-costs / self.temperature, dim=0).to(plans.dtype)
         self.mean = torch.einsum("n,nta->ta", weights, plans)
 
-    def shift(self) -> None:
-        """One step later; the last action stays."""
-        super().shift()
-        self.mean = torch.cat([self.mean[1:], self.mean[-1:]])
+
+def later(plan: Tensor) -> Tensor:
+    """A plan (T, A) one step later: its last action stays."""
+    return torch.cat([plan[1:], plan[-1:]])
 
 
 def colored(white: Tensor, color: float) -> Tensor:

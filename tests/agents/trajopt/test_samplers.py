@@ -103,6 +103,19 @@ def test_one_step_later(name):
     assert found.ask().shape[1:] == (T, A)
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_no_infinity_is_the_best(name):
+    """Minus infinity is as bad as any; where nothing is finite the search stays where it was."""
+    sampler = run(SMALL[name](), bowl, 3)
+    costs = bowl(sampler.ask())
+    costs[0], best = -math.inf, sampler.best_cost
+    sampler.tell(costs)
+    assert sampler.best_cost == min(best, float(costs[1:].min()))
+    before = sampler.plan.clone()
+    sampler.tell(torch.full((len(sampler.ask()),), torch.nan))
+    assert torch.equal(sampler.plan, before)
+
+
 def test_another_number_of_costs_is_refused():
     """With both numbers."""
     sampler = SMALL["cem"]()
