@@ -85,7 +85,7 @@ def _list(words: list[str]) -> None:
 
 
 def _optimise(words: list[str]) -> None:
-    from agents.options import Optimise
+    from agents.optimise_options import Optimise
 
     options = _parse(Optimise, "optimise", words)
     from agents.optimise import run_optimise

@@ -51,7 +51,8 @@ def load_controller(run: Run, functional: Functional) -> Controller:
     Raises:
         RunError: no such run or checkpoint, or it belongs to a task with other spaces.
     """
-    policy = make_policy(run.config["policy"], functional.task, sets=1)
+    config = run.config
+    policy = make_policy(config["policy"], functional.task, 1, knots=config.get("knots", 0))
     policy.load_state_dict(_matching(run, policy.state_dict()))
     return policy.to(functional.device)
 

@@ -1,46 +1,218 @@
-"""`simenv optimise`: a gait by gradients through the simulator, as a run folder."""
+"""`simenv optimise`: control by gradients through the simulator or by trial, as a run folder."""
 
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
 
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from agents.options import Optimise
+from agents.optimise_options import GRADIENT, Optimise
 from agents.runs import Run
-from agents.trajopt import check_options, check_schemes, make_policy, optimise
+from agents.trajopt import check_options, check_schemes, make_policy, optimise, sample
+from agents.trajopt.gradient import one_start
+from agents.trajopt.methods import make_sampler
+from agents.trajopt.policies import INITIAL_SCALE, Policy
+from agents.trajopt.receding import Receding
+from agents.trajopt.samplers import Sampler
+from agents.trajopt.trials import Trials
 from simenv.envs.functional import Functional
+from simenv.envs.task import load_task
+from simenv.errors import RunError
+from simenv.mpm.device import resolve_device
+from simenv.registry import face_of
+
+SETS = 4
+"""Parameter sets of a gradient method."""
 
 
 def run_optimise(options: Optimise) -> Run:
     """Optimise as the options say; returns the finished run."""
-    check_options(iterations=options.iterations, learning_rate=options.learning_rate)
-    functional = Functional(
+    options = options.resolved()
+    if options.method in GRADIENT:
+        return _descend(options)
+    return _recede(options) if options.receding else _sample(options)
+
+
+def _functional(options: Optimise, count: int) -> Functional:
+    return Functional(
         options.id,
-        num_envs=options.starts,
+        num_envs=count,
         size=options.size,
         softness=options.schemes.softness,
         device=options.device,
     )
+
+
+# ------------------------------------------------------------------------------- gradients
+
+
+def _descend(options: Optimise) -> Run:
+    check_options(
+        method=options.method, iterations=options.iterations, learning_rate=options.learning_rate
+    )
+    functional = _functional(options, options.population or SETS)
     check_schemes(options.schemes, functional.task)
-    policy = make_policy(options.policy, functional.task, options.starts, options.seed)
+    policy = make_policy(
+        options.policy, functional.task, functional.num_envs, options.seed, options.knots
+    )
+    if options.initial is not None:
+        # The first set as it was found, the others a little beside it.
+        policy.set_table(_found(options.initial, policy) + _shaken(policy, options.seed))
+        policy.project()
     run = Run.create("optimise", options, options.seed)
-    began = time.perf_counter()
-    with tqdm(total=options.iterations, desc="optimise", unit="it") as bar:
-
-        def report(row: dict[str, float]) -> None:
-            run.write_metrics([{**row, "seconds": time.perf_counter() - began}])
-            bar.set_postfix(best=f"{row['return_best']:.1f}", success=bool(row["success_best"]))
-            bar.update()
-
+    with Progress(run, options.iterations) as progress:
         optimise(
             functional,
             policy.to(functional.device),
+            method=options.method,
             iterations=options.iterations,
             learning_rate=options.learning_rate,
             schemes=options.schemes,
             seed=options.seed,
-            report=report,
+            report=progress,
             save=lambda best: run.save("best", best),
         )
     return run
+
+
+def _shaken(policy: Policy, seed: int) -> Tensor:
+    """Random steps (S, R, A), none for the first set."""
+    generator = torch.Generator().manual_seed(seed)
+    steps = INITIAL_SCALE * torch.randn(policy.table.shape, generator=generator)
+    steps[0] = 0.0
+    return steps
+
+
+def _found(path: Path, policy: Policy) -> Tensor:
+    """The table (1, R, A) of a run's best parameters, in the shape of a policy's sets.
+
+    Raises:
+        RunError: no such run, or one of another policy.
+    """
+    found = Run(path).load("best")
+    wanted = {name: value.shape[1:] for name, value in policy.state_dict().items()}
+    shapes = {name: value.shape[1:] for name, value in found.items()}
+    if shapes != wanted:
+        raise RunError(f"the best of {path} has the shapes {shapes}, wanted are {wanted}")
+    rows = [found[name].reshape(1, -1, policy.table.shape[2]) for name in wanted]
+    return torch.cat(rows, dim=1)
+
+
+# ------------------------------------------------------------------------------- samples
+
+
+def _sample(options: Optimise) -> Run:
+    lone = _lone_policy(options)
+    sampler = _sampler(options, (lone.table.shape[1], lone.table.shape[2]), lone.bound)
+    if options.initial is not None:
+        sampler.centre(_found(options.initial, lone)[0])
+    functional = _functional(options, sampler.most + 1)
+    check_schemes(options.schemes, functional.task)
+    policy = make_policy(options.policy, functional.task, functional.num_envs, knots=options.knots)
+    run = Run.create("optimise", options, options.seed)
+    with Progress(run, options.iterations) as progress:
+        sample(
+            functional,
+            policy.to(functional.device),
+            sampler,
+            iterations=options.iterations,
+            schemes=options.schemes,
+            seed=options.seed,
+            report=progress,
+            save=lambda best: run.save("best", best),
+        )
+    return run
+
+
+def _lone_policy(options: Optimise) -> Policy:
+    """One set of what is searched; it says how large a table is, before anything is simulated."""
+    task = load_task(face_of(options.id)["task"], size=options.size)
+    return make_policy(options.policy, task, 1, options.seed, options.knots)
+
+
+def _sampler(options: Optimise, shape: tuple[int, int], bound: float) -> Sampler:
+    settings = options.sampling.given()
+    if options.population is not None:
+        settings["population"] = options.population
+    if options.method == "icem":
+        # One search is an episode's plan whose population stays, or that of a step.
+        settings["iterations"] = options.iterations if options.receding else 1
+    return make_sampler(
+        options.method,
+        shape,
+        settings,
+        low=-bound,
+        high=bound,
+        seed=options.seed,
+        device=resolve_device(options.device),
+    )
+
+
+# ------------------------------------------------------------------------------- receding horizon
+
+
+@torch.no_grad()
+def _recede(options: Optimise) -> Run:
+    """Play one episode; the actions taken are the plan that is saved."""
+    lone = _lone_policy(options)
+    shape = options.receding, lone.table.shape[2]
+
+    def fresh() -> Sampler:
+        return _sampler(options, shape, lone.bound)
+
+    trials = Trials(
+        _functional(options, fresh().most), schemes=options.schemes, steps=options.receding
+    )
+    stage = _functional(options, 1)
+    check_schemes(options.schemes, stage.task)
+    player = Receding(fresh, trials, options.iterations)
+    run = Run.create("optimise", options, options.seed)
+    done = torch.zeros_like(lone.table)
+    state, total, success = one_start(stage, options.seed), 0.0, False
+    with Progress(run, stage.task.horizon) as progress:
+        for t in range(stage.task.horizon):
+            done[:, t] = action = player(state, t)
+            after = stage.transition(state, action)
+            total += float(stage.reward(state, action, after))
+            success = success or bool(stage.success(after))
+            run.save("best", {"actions": done})
+            progress(
+                {
+                    "iteration": t,
+                    "simulated": trials.simulated,
+                    "return_best": total,
+                    "success_best": float(success),
+                }
+            )
+            if bool(stage.terminal(after) | after.failed):
+                break
+            state = after
+    return run
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """Writes rows into a run and shows a bar."""
+
+    def __init__(self, run: Run, total: int) -> None:
+        self.run, self.began = run, time.perf_counter()
+        self.bar = tqdm(total=total, desc="optimise", unit="it")
+
+    def __call__(self, row: dict[str, float]) -> None:
+        """One iteration, or step, is done."""
+        self.run.write_metrics([{**row, "seconds": time.perf_counter() - self.began}])
+        best, success = f"{row['return_best']:.1f}", bool(row["success_best"])
+        self.bar.set_postfix(best=best, success=success)
+        self.bar.update()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.close()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import Positional
 
-from agents.schemes import Schemes
 from simenv.errors import ConfigurationError
 
 
@@ -23,35 +22,6 @@ def check_bounds(options: object, **smallest: int) -> None:
 def _check_runs(verb: str, runs: tuple[Path, ...]) -> None:
     if not runs:
         raise ConfigurationError(f"'simenv {verb}' needs at least one run folder")
-
-
-@dataclass(frozen=True)
-class Optimise:
-    """Optimise a gait by gradient descent through the simulator (Adam)."""
-
-    id: Positional[str]
-    """Task id, for example simenv/SoftWalker2D-v0."""
-    policy: Literal["gait", "open-loop", "feedback"] = "gait"
-    """What is optimised: periodic gait, one action per step, or a small network on observations."""
-    iterations: int = 60
-    """Gradient iterations."""
-    learning_rate: float = 0.1
-    """Adam's step size."""
-    schemes: OmitArgPrefixes[Schemes] = field(default_factory=Schemes)
-    """Switches of the optimisation."""
-    starts: int = 4
-    """Independent random parameter sets, optimised side by side in one batch; the best is kept."""
-    seed: int = 0
-    """Seed of the initial parameters and start states."""
-    size: str = "small"
-    """Task size: small or full."""
-    device: str = "cpu"
-    """cpu, cuda:0 or auto."""
-    out: Path | None = None
-    """Run folder; default runs/<task>-optimise-<seed>."""
-
-    def __post_init__(self) -> None:
-        check_bounds(self, iterations=1, starts=1, seed=0)
 
 
 @dataclass(frozen=True)
@@ -111,15 +81,17 @@ class Record:
 
     run: Positional[Path]
     """Run folder."""
-    seed: int = 10_000
-    """Seed of the episode."""
+    seed: int | None = None
+    """Seed of the episode; default 10,000, and of a plan the start that it was made for."""
     width: int = 720
     """Width of the frames [pixels]; the height is half of it."""
     device: str | None = None
     """cpu, cuda:0 or auto; default the run's own."""
 
     def __post_init__(self) -> None:
-        check_bounds(self, seed=0, width=16)
+        check_bounds(self, width=16)
+        if self.seed is not None:
+            check_bounds(self, seed=0)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from agents.evaluation import evaluate
 from agents.optimise import run_optimise
-from agents.options import Evaluate, Optimise, Record
+from agents.optimise_options import Optimise
+from agents.options import Evaluate, Record
 from agents.plots import Curve, learning_curves
 from agents.recording import record
 from agents.report import table

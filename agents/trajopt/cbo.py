@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agents.train_options import check_range
-from agents.trajopt.samplers import Sampler, later
+from agents.trajopt.samplers import Sampler
 from simenv.errors import require_count, require_one_of
 
 Noise = Literal["anisotropic", "isotropic"]
@@ -26,7 +26,7 @@ class CBO(Sampler):
     Args:
         steps: see `Sampler`.
         actions: see there.
-        particles: N.
+        population: N, particles.
         drift: λ.
         diffusion: σ.
         inverse_temperature: α.
@@ -45,7 +45,7 @@ class CBO(Sampler):
         steps: int,
         actions: int,
         *,
-        particles: int = 100,
+        population: int = 100,
         drift: float = 1.0,
         diffusion: float = 8.0,
         inverse_temperature: float = 100.0,
@@ -59,7 +59,7 @@ class CBO(Sampler):
         device: str = "cpu",
     ) -> None:
         super().__init__(steps, actions, low=low, high=high, seed=seed, device=device)
-        require_count("particles", particles)
+        require_count("population", population)
         positive = {
             "drift": drift,
             "inverse_temperature": inverse_temperature,
@@ -73,14 +73,13 @@ class CBO(Sampler):
         require_one_of("noise_kind", noise_kind, get_args(Noise))
         self.drift, self.diffusion, self.time_step = drift, diffusion, time_step
         self.inverse_temperature, self.noise_kind = inverse_temperature, noise_kind
-        self.initial_std = initial_std
-        self.particles = initial_mean + initial_std * self.noise(particles)
-        self.consensus = self.particles.mean(dim=0)
+        self.population, self.initial_std = population, initial_std
+        self.centre(torch.full(self.shape, initial_mean, device=self.device))
 
     @property
     def plan(self) -> Tensor:
         """The consensus."""
-        return self.consensus
+        return self.mean
 
     def propose(self) -> Tensor:
         """The particles."""
@@ -90,16 +89,16 @@ class CBO(Sampler):
         """Move the particles."""
         # A softmax, so that no weight underflows where all costs are large.
         weights = torch.softmax(-self.inverse_temperature * costs, dim=0).to(plans.dtype)
-        self.consensus = torch.einsum("n,nta->ta", weights, plans)
-        away = plans - self.consensus
+        self.mean = torch.einsum("n,nta->ta", weights, plans)
+        away = plans - self.mean
         size = away.abs()
         if self.noise_kind == "isotropic":
             size = away.flatten(1).norm(dim=1)[:, None, None]
         shake = self.diffusion * math.sqrt(self.time_step) * size * self.noise(len(plans))
         self.particles = plans - self.drift * self.time_step * away + shake
 
-    def shift(self) -> None:
-        """One step later: particles spread anew about the consensus."""
-        super().shift()
-        self.consensus = later(self.consensus)
-        self.particles = self.consensus + self.initial_std * self.noise(len(self.particles))
+    def centre(self, plan: Tensor) -> None:
+        """Spread the particles about it."""
+        plan = plan.to(self.device, torch.float32)
+        self.particles = plan + self.initial_std * self.noise(self.population)
+        self.mean = plan.clone()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agents.train_options import check_range
-from agents.trajopt.samplers import Sampler, later
+from agents.trajopt.samplers import Sampler
 from simenv.errors import ConfigurationError, require_count
 
 DIAGONAL_ABOVE = 50
@@ -43,16 +43,18 @@ class CMAES(Sampler):
             if population < 3:
                 raise ConfigurationError(f"population = {population} must be at least 3")
         check_range("initial_std", initial_std, above=0.0)
-        self.population, self.initial_std = population, initial_std
+        size = steps * actions
+        self.population = population or 4 + int(3 * math.log(size))
+        self.initial_std = initial_std
         middle = 0.5 * (self.low + self.high) if math.isfinite(self.high - self.low) else 0.0
-        self.mean = torch.full(self.shape, middle, dtype=torch.float64)
         self._random = np.random.default_rng(self.generator.initial_seed())
-        self._begin()
+        self.centre(torch.full(self.shape, middle))
 
-    def _begin(self) -> None:
-        """A fresh search around the mean."""
+    def centre(self, plan: Tensor) -> None:
+        """A fresh search around it."""
         import cma
 
+        self.mean = plan.cpu().double()
         size = self.mean.numel()
         options = {
             # Its own draws would be numpy's global ones.
@@ -65,9 +67,8 @@ class CMAES(Sampler):
             "tolx": 0.0,
             "tolstagnation": math.inf,
             "tolflatfitness": math.inf,
+            "popsize": self.population,
         }
-        if self.population is not None:
-            options["popsize"] = self.population
         start = self.mean.flatten().tolist()
         self._strategy = cma.CMAEvolutionStrategy(start, self.initial_std, options)
         self._drawn: list[Any] = []
@@ -93,9 +94,3 @@ class CMAES(Sampler):
         told = told + excess.square().sum(dim=1) * max(1.0, float(told.std()))
         self._strategy.tell(self._drawn, told.tolist())
         self.mean = torch.as_tensor(self._strategy.mean, dtype=torch.float64).reshape(self.shape)
-
-    def shift(self) -> None:
-        """One step later: a fresh search around the mean, whose last action stays."""
-        super().shift()
-        self.mean = later(self.mean)
-        self._begin()

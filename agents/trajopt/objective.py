@@ -64,10 +64,12 @@ class LossWindow:
         """Steps at the beginning whose actions are kept."""
         return max(0, self.steps - self.schemes.freeze) if self.schemes.freeze else 0
 
-    def see(self, objective: float) -> None:
-        """Take note of an iteration's objective over the present window."""
+    def see(self, objective: float) -> bool:
+        """Take note of an iteration's objective over the present window; whether that grows."""
         better = objective > self._best
         self._best, self._stale = max(self._best, objective), 0 if better else self._stale + 1
-        if self._stale >= self.schemes.patience and self.steps < self.horizon:
-            self.steps = min(self.steps + self.schemes.loss_growth, self.horizon)
-            self._best, self._stale = -math.inf, 0
+        if self._stale < self.schemes.patience or self.steps >= self.horizon:
+            return False
+        self.steps = min(self.steps + self.schemes.loss_growth, self.horizon)
+        self._best, self._stale = -math.inf, 0
+        return True

@@ -25,6 +25,8 @@ class Rollout:
         rewards: (T, N), with the graph behind them as far as the loss window reaches.
         gains: (W, N), what each step of the loss window adds to the objective.
         final: state after the last step.
+        alive: bool (N,), where the task has not ended.
+        failed: bool (N,), where a step broke and was undone, which ends the rollout too.
         success: reached at any step, bool (N,).
         watch: what was seen of the adjoints, once backward has run.
     """
@@ -32,6 +34,8 @@ class Rollout:
     rewards: Tensor
     gains: Tensor
     final: State
+    alive: Tensor
+    failed: Tensor
     success: Tensor
     watch: Watch = field(default_factory=Watch)
 
@@ -61,7 +65,7 @@ def rollout(
     watch = Watch(schemes.clip, schemes.clip_action, schemes.normalize)
     state, rewards, gains = start, [], []
     success = torch.zeros(start.num_envs, dtype=torch.bool, device=start.x.device)
-    alive, total = ~success, steps or functional.task.horizon
+    alive, failed, total = ~success, success, steps or functional.task.horizon
     counted = total if loss_window is None else min(loss_window, total)
     graph = torch.is_grad_enabled()
     for t in range(total):
@@ -76,7 +80,8 @@ def rollout(
             if t < counted:
                 value = gain(schemes, functional.task, reward, after)
                 gains.append(torch.where(alive, value, 0.0))
-        success |= alive & functional.success(after.detach())
-        alive = alive & ~functional.terminal(after.detach())
+        success = success | alive & functional.success(after.detach())
+        failed = failed | (alive & after.failed)
+        alive = alive & ~functional.terminal(after.detach()) & ~failed
         state = after
-    return Rollout(torch.stack(rewards), torch.stack(gains), state, success, watch)
+    return Rollout(torch.stack(rewards), torch.stack(gains), state, alive, failed, success, watch)

@@ -24,10 +24,15 @@ class Sampler(ABC):
         device: where plans live.
 
     Attributes:
+        mean: what is searched around, (T, A).
+        population: N, how many plans are asked for.
         best: the plan (T, A) of the least cost since the last `shift`; None before the first
             `tell`.
         best_cost: its cost.
     """
+
+    mean: Tensor
+    population: int
 
     def __init__(
         self,
@@ -48,6 +53,11 @@ class Sampler(ABC):
         self.best: Tensor | None = None
         self.best_cost = math.inf
         self._asked = torch.empty(0, device=device)
+
+    @property
+    def most(self) -> int:
+        """The most plans that are ever asked for at once."""
+        return self.population
 
     def ask(self) -> Tensor:
         """Plans (N, T, A) whose costs are wanted."""
@@ -85,9 +95,14 @@ class Sampler(ABC):
     def plan(self) -> Tensor:
         """What to do by the present state of the search, (T, A)."""
 
+    @abstractmethod
+    def centre(self, plan: Tensor) -> None:
+        """Begin anew around a plan (T, A), with the spread of the start."""
+
     def shift(self) -> None:
         """Go on one step later: what was planned for a step is now planned for the one before."""
         self.best, self.best_cost = None, math.inf
+        self.centre(later(self.mean))
 
     def noise(self, count: int) -> Tensor:
         """Standard normal draws (count, T, A)."""
@@ -112,8 +127,7 @@ class AroundMean(Sampler):
         require_count("population", population)
         self.population, self.start_std = population, 0.5 * (self.high - self.low) * std
         middle = 0.5 * (self.high + self.low)
-        self.mean = torch.full(self.shape, middle, device=self.device)
-        self.std = torch.full(self.shape, self.start_std, device=self.device)
+        self.centre(torch.full(self.shape, middle, device=self.device))
 
     @property
     def plan(self) -> Tensor:
@@ -124,10 +138,10 @@ class AroundMean(Sampler):
         """Draws of the normal."""
         return self.mean + self.std * self.noise(self.population)
 
-    def shift(self) -> None:
-        """One step later; the last mean stays."""
-        super().shift()
-        self.mean = later(self.mean)
+    def centre(self, plan: Tensor) -> None:
+        """Draw around it, with the deviation of the start."""
+        self.mean = plan.to(self.device, torch.float32).clone()
+        self.std = torch.full(self.shape, self.start_std, device=self.device)
 
 
 class CEM(AroundMean):
@@ -169,11 +183,6 @@ class CEM(AroundMean):
         spread = elite.std(dim=0, correction=0)
         self.std = self.smoothing * self.std + (1 - self.smoothing) * spread
 
-    def shift(self) -> None:
-        """One step later; the deviation is what it was at first."""
-        super().shift()
-        self.std = torch.full_like(self.std, self.start_std)
-
 
 class ICEM(CEM):
     """Improved cross-entropy method (Pinneri et al., CoRL 2020, arXiv:2008.06389).
@@ -192,6 +201,8 @@ class ICEM(CEM):
         iterations: of a search, after which populations are large again.
         options: everything else that `CEM` takes.
     """
+
+    _iteration: int
 
     def __init__(
         self,
@@ -212,12 +223,16 @@ class ICEM(CEM):
         check_range("keep", keep, at_least=0.0, at_most=1.0)
         require_count("iterations", iterations)
         self.color, self.decay, self.keep, self.iterations = color, decay, keep, iterations
-        self._iteration, self._kept = 0, self.mean[None][:0]
 
     @property
     def plan(self) -> Tensor:
         """The best plan seen, where there is one."""
         return self.mean if self.best is None else self.best
+
+    @property
+    def most(self) -> int:
+        """With the elites that stay, and the mean."""
+        return max(self.population, 2 * self.elites) + int(self.keep * self.elites) + 1
 
     def propose(self) -> Tensor:
         """Draws, elites that stayed, and in the last iteration the mean."""
@@ -239,12 +254,17 @@ class ICEM(CEM):
         self._kept = plans[costs.argsort()[:share]]
         self._iteration = (self._iteration + 1) % self.iterations
 
+    def centre(self, plan: Tensor) -> None:
+        """As CEM, with a large population and no elites."""
+        super().centre(plan)
+        self._iteration, self._kept = 0, self.mean[None][:0]
+
     def shift(self) -> None:
         """One step later, the elites that stayed as well, their last action drawn anew."""
+        kept = self._kept
         super().shift()
-        self._iteration = 0
-        last = self.mean[-1] + self.std[-1] * super().noise(len(self._kept))[:, -1]
-        self._kept = torch.cat([self._kept[:, 1:], last[:, None]], dim=1)
+        last = self.mean[-1] + self.std[-1] * super().noise(len(kept))[:, -1]
+        self._kept = torch.cat([kept[:, 1:], last[:, None]], dim=1)
 
 
 class MPPI(AroundMean):

@@ -9,7 +9,8 @@ import pytest
 
 from agents.evaluation import evaluate
 from agents.optimise import run_optimise
-from agents.options import Evaluate, Optimise
+from agents.optimise_options import Optimise
+from agents.options import Evaluate
 from agents.train_options import TrainSAC
 from agents.training import train
 

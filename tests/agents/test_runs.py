@@ -12,7 +12,7 @@ import torch
 import agents.runs
 import simenv
 from agents.controllers import load_controller, load_player, random_controller
-from agents.options import Optimise
+from agents.optimise_options import Optimise
 from agents.runs import Run
 from agents.trajopt import make_policy
 from simenv.errors import RunError, UnknownTaskError

@@ -78,13 +78,21 @@ class Pendulum:
 
     def __init__(self, num_envs: int = 1) -> None:
         self.num_envs = num_envs
-        self.task = SimpleNamespace(horizon=200, num_actions=1)
+        self.task = SimpleNamespace(horizon=200, num_actions=1, features=self.features)
 
     def initial(self, seed: int = 0) -> State:
         """Where the environment starts with that seed, for all N alike."""
         env = gymnasium.make("Pendulum-v1")
         env.reset(seed=seed)
         return self.at(*env.unwrapped.state)
+
+    def features(self, state: State) -> Tensor:
+        """Angle and rate, (N, 2)."""
+        return torch.cat([state.x[:, 0, :1], state.v[:, 0, :1]], dim=1)
+
+    def success(self, state: State) -> Tensor:
+        """Nearly upright."""
+        return torch.cos(state.x[:, 0, 0]) > 0.99
 
     def at(self, angle: float, rate: float) -> State:
         """A state, for all N alike."""

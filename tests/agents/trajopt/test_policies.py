@@ -8,7 +8,7 @@ from typing import get_args, get_type_hints
 import pytest
 import torch
 
-from agents.options import Optimise
+from agents.optimise_options import Optimise
 from agents.trajopt import POLICIES, make_policy
 
 SETS, A, OBS, HORIZON = 3, 4, 7, 12
@@ -32,7 +32,7 @@ def test_the_options_offer_every_kind():
 
 
 def test_actions(kind):
-    """Each set gives its environment actions (N, A) inside (-1, 1), whatever its parameters."""
+    """Each set gives its environment actions (N, A) in [-1, 1], whatever an update brings."""
     policy = make_policy(kind, TASK, SETS)
     for t in (0, 5, HORIZON + 3):
         action = policy(observe(SETS), t)
@@ -43,6 +43,7 @@ def test_actions(kind):
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.mul_(1e3)
+    policy.project()
     assert (policy(observe(SETS), 1).abs() <= 1).all()
 
 

@@ -10,8 +10,8 @@ from agents.trajopt import LossWindow, check_schemes, rollout
 from agents.trajopt.objective import distance, gain
 from simenv.envs import Functional
 from simenv.errors import ConfigurationError
-from tests.agents.test_rollout import draw, replay
 from tests.agents.toy import Toy
+from tests.agents.trajopt.test_rollout import draw, replay
 from tests.envs.reach import REACH, Reach
 
 HORIZON = 10

@@ -1,0 +1,133 @@
+"""Descent by gradients through the simulator, keeping the best parameters seen."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from agents.schemes import Schemes
+from agents.trajopt.adam import Adam
+from agents.trajopt.keeper import Keeper, Report, Result, Save
+from agents.trajopt.lbfgs import LBFGS
+from agents.trajopt.objective import LossWindow, check_schemes
+from agents.trajopt.policies import Policy
+from agents.trajopt.rollout import Rollout, rollout
+from simenv.envs.functional import Functional
+from simenv.errors import ConfigurationError, require_count, require_one_of
+from simenv.mpm import State
+
+
+class Descent(Protocol):
+    """A rule by which gradients change parameters."""
+
+    def __init__(self, policy: Policy, learning_rate: float, iterations: int) -> None: ...
+
+    def step(self, losses: Tensor, usable: Tensor) -> None:
+        """Change the parameters by their gradients; where `usable` is False these are worthless."""
+
+    def restart(self) -> None:
+        """The objective has changed."""
+
+
+DESCENTS: dict[str, type[Descent]] = {"adam": Adam, "lbfgs": LBFGS}
+
+
+def optimise(
+    functional: Functional,
+    policy: Policy,
+    *,
+    method: str = "adam",
+    iterations: int = 60,
+    learning_rate: float = 0.1,
+    schemes: Schemes | None = None,
+    seed: int = 0,
+    report: Report | None = None,
+    save: Save | None = None,
+) -> Result:
+    """Maximise the return of every parameter set by its gradient; each environment carries one.
+
+    Args:
+        functional: the task, with as many environments as the policy has sets.
+        policy: optimised in place.
+        method: "adam" or "lbfgs".
+        iterations: every one is a rollout of the task's horizon and its gradient.
+        learning_rate: Adam's step size, annealed to a tenth by a cosine; the largest change of a
+            parameter in the first step of L-BFGS.
+        schemes: switches (see `Schemes`).
+        seed: of the start state, the same for all sets.
+        report: called with a row of figures after every iteration.
+        save: called with the best set whenever a better one is found.
+
+    Raises:
+        ConfigurationError: an option outside its bounds.
+        SimenvError: no rollout had a finite return.
+    """
+    check_options(method=method, iterations=iterations, learning_rate=learning_rate)
+    schemes = schemes or Schemes()
+    check_schemes(schemes, functional.task)
+    descent = DESCENTS[method](policy, learning_rate, iterations)
+    keeper, start = Keeper(save, schemes.keep_best), one_start(functional, seed)
+    start = start[torch.zeros(functional.num_envs, dtype=torch.long, device=start.x.device)]
+    window = LossWindow(schemes, functional.task.horizon)
+    per_iteration = functional.num_envs * functional.task.horizon
+    for iteration in range(iterations):
+        run = rollout(
+            functional,
+            policy,
+            start,
+            schemes=schemes,
+            loss_window=window.steps,
+            frozen=window.frozen,
+        )
+        returns = run.rewards.detach().sum(dim=0).masked_fill(run.failed, torch.nan)
+        keeper.see(policy.pick, returns, run.success)
+        norm = _descend(descent, policy, run, keeper)
+        totals = run.gains.detach().sum(dim=0)
+        if window.see(float(totals.nan_to_num(nan=-math.inf).max())):
+            descent.restart()
+        if report is not None:
+            row = keeper.row(iteration, returns, (iteration + 1) * per_iteration)
+            report(row | {"gradient_norm": norm})
+    return keeper.result()
+
+
+def one_start(functional: Functional, seed: int) -> State:
+    """The start state of a seed, one environment."""
+    return functional.initial(seed)[:1]
+
+
+def _descend(descent: Descent, policy: Policy, run: Rollout, keeper: Keeper) -> float:
+    """One update; returns the norm of the gradients that are finite, over all sets."""
+    policy.zero_grad()
+    losses = -run.gains.sum(dim=0)
+    losses.sum().backward()
+    gradients = [p.grad.flatten(1).double() for p in policy.parameters() if p.grad is not None]
+    squares = torch.stack([g.square().sum(dim=1) for g in gradients]).sum(dim=0)
+    usable = torch.isfinite(squares)
+    _say(~usable, run, keeper)
+    descent.step(losses.detach(), usable & torch.isfinite(losses.detach()) & ~run.failed)
+    policy.project()
+    return float(squares[usable].sum().sqrt())
+
+
+def _say(bad: Tensor, run: Rollout, keeper: Keeper) -> None:
+    """Count and report sets that cannot be updated."""
+    if not bool(bad.any()):
+        return
+    keeper.skipped += int(bad.sum())
+    step = run.watch.first_bad_step
+    since = "" if step is None else f" from step {step} back"
+    rows = torch.nonzero(bad).flatten().tolist()
+    tqdm.write(f"gradient of set {rows} not finite{since}: not updated")
+
+
+def check_options(*, method: str = "adam", iterations: int, learning_rate: float) -> None:
+    """Raise ConfigurationError for an option of `optimise` outside its bounds."""
+    require_one_of("method", method, tuple(DESCENTS))
+    require_count("iterations", iterations)
+    if not (math.isfinite(learning_rate) and learning_rate > 0):
+        raise ConfigurationError(f"learning_rate = {learning_rate} must be finite and > 0")

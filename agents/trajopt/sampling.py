@@ -1,0 +1,73 @@
+"""Search by trial: the sampler's candidates are the batch."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from agents.schemes import Schemes
+from agents.trajopt.gradient import one_start
+from agents.trajopt.keeper import Keeper, Report, Result, Save
+from agents.trajopt.objective import check_schemes
+from agents.trajopt.policies import Policy
+from agents.trajopt.samplers import Sampler
+from agents.trajopt.trials import Trials, by_table
+from simenv.envs.functional import Functional
+from simenv.errors import require_count
+
+
+def sample(
+    functional: Functional,
+    policy: Policy,
+    sampler: Sampler,
+    *,
+    iterations: int = 60,
+    schemes: Schemes | None = None,
+    seed: int = 0,
+    report: Report | None = None,
+    save: Save | None = None,
+) -> Result:
+    """Search a policy's parameters by trial, all candidates from one start.
+
+    In every iteration the sampler's own answer is tried beside its candidates, so that it counts
+    among the best seen.
+
+    Args:
+        functional: the task; `sampler.most` + 1 environments take an iteration in one go.
+        policy: as many sets as environments; its parameters are what is searched.
+        sampler: of tables (R, A) of the policy's parameters.
+        iterations: of the search.
+        schemes: what is gained by a step; with `keep_best` off the last answer is the result.
+        seed: of the start state.
+        report: called with a row of figures after every iteration.
+        save: called with the best set whenever a better one is found.
+
+    Raises:
+        ConfigurationError: an option outside its bounds.
+        SimenvError: no rollout had a finite return.
+    """
+    require_count("iterations", iterations)
+    schemes = schemes or Schemes()
+    check_schemes(schemes, functional.task)
+    keeper, start = Keeper(save, schemes.keep_best), one_start(functional, seed)
+    trials = Trials(functional, by_table(policy), schemes=schemes)
+    for iteration in range(iterations):
+        candidates = torch.cat([sampler.ask(), sampler.plan[None].clamp(sampler.low, sampler.high)])
+        tried = trials(start, candidates)
+        # What the sampler answers stands last.
+        shown = slice(None) if schemes.keep_best else slice(-1, None)
+        pick = partial(_pick, policy, candidates[shown])
+        keeper.see(pick, tried.returns[shown], tried.success[shown])
+        keeper.skipped += int((~torch.isfinite(tried.gains)).sum())
+        sampler.tell(-tried.gains[:-1])
+        if report is not None:
+            report(keeper.row(iteration, tried.returns, trials.simulated))
+    return keeper.result()
+
+
+def _pick(policy: Policy, candidates: Tensor, index: int) -> dict[str, Tensor]:
+    """A candidate as the state of a policy with one set."""
+    policy.set_table(candidates[index].expand_as(policy.table))
+    return policy.pick(0)

@@ -1,0 +1,134 @@
+"""`simenv optimise`: every method leaves a run that plays; wrong mixtures are refused."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+import simenv
+from agents.controllers import load_controller
+from agents.evaluation import play
+from agents.optimise import run_optimise
+from agents.optimise_options import GRADIENT, Method, Optimise, Sampling
+from agents.recording import FRESH, start_of
+from agents.runs import Run
+from agents.schemes import Schemes
+from agents.trajopt.gradient import DESCENTS
+from agents.trajopt.methods import SAMPLERS, settings_of
+from simenv.errors import ConfigurationError, RunError
+
+ROPE = "simenv/RopePush-v0"
+
+
+def played(run: Run, seed: int) -> float:
+    """Return of a run's controller from a start."""
+    functional = simenv.functional(ROPE)
+    return float(play(functional, load_controller(run, functional), seed).returns[0])
+
+
+def test_the_options_offer_every_method():
+    """And every setting that a sampler has."""
+    assert set(get_args(Method)) == {*DESCENTS, *SAMPLERS}
+    assert set(GRADIENT) == set(DESCENTS)
+    known = set().union(*map(settings_of, SAMPLERS.values()))
+    # Population and the length of a search have flags of their own; bounds give CBO its middle.
+    assert set(Sampling.__dataclass_fields__) == known - {
+        "population",
+        "iterations",
+        "initial_mean",
+    }
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_every_method_leaves_a_run_that_plays(method, tmp_path):
+    """The best parameters earn what the run says; simulated steps are counted."""
+    options = Optimise(
+        ROPE, method, "plan", knots=3, iterations=2, population=3, seed=4, out=tmp_path / "run"
+    )
+    if method in ("cem", "icem"):
+        options = Optimise(**{**vars(options), "sampling": Sampling(elites=2)})
+    run = run_optimise(options)
+    found = run.metrics()
+    assert len(found["iteration"]) == 2
+    assert found["simulated"][1] == 2 * found["simulated"][0]
+    assert found["simulated"][0] % simenv.TASKS[ROPE].horizon == 0
+    # Actions of one set instead of several round differently; contact amplifies that.
+    assert played(run, 4) == pytest.approx(found["return_best"][-1], rel=1e-2)
+    assert start_of(run) == 4
+
+
+def test_a_receding_horizon_leaves_its_actions(tmp_path):
+    """Played again from the same start they earn the same to the last bit."""
+    options = Optimise(
+        ROPE,
+        "cem",
+        iterations=1,
+        population=4,
+        receding=2,
+        sampling=Sampling(elites=2),
+        seed=3,
+        out=tmp_path / "run",
+    )
+    run = run_optimise(options)
+    found = run.metrics()
+    horizon = simenv.TASKS[ROPE].horizon
+    assert found["simulated"][-1] == horizon * 4 * 2
+    assert played(run, 3) == found["return_best"][-1]
+    assert run.config["policy"] == "plan"
+
+
+def test_beginning_where_another_run_ended(tmp_path):
+    """The first iteration is as good as the other's best; another policy's run is refused."""
+    first = run_optimise(Optimise(ROPE, "cem", "plan", 3, 1, 10, seed=4, out=tmp_path / "a"))
+    best = first.metrics()["return_best"][-1]
+    for method, population in (("adam", 2), ("cmaes", 4)):
+        options = Optimise(
+            ROPE,
+            method,
+            "plan",
+            3,
+            1,
+            population,
+            seed=4,
+            initial=first.path,
+            out=tmp_path / method,
+        )
+        begun = run_optimise(options).metrics()["return_best"][0]
+        assert begun >= best - 1e-2 * abs(best)
+    with pytest.raises(RunError, match="shapes"):
+        run_optimise(
+            Optimise(ROPE, "adam", "plan", 4, 1, 2, initial=first.path, out=tmp_path / "c")
+        )
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "adam", "receding": 5}, "receding = 5 wants a method that samples"),
+        ({"method": "lbfgs", "sampling": Sampling(elites=3)}, "elites"),
+        ({"method": "cem", "schemes": Schemes(window=5)}, "window"),
+        ({"method": "cem", "receding": 5, "policy": "feedback"}, "feedback"),
+        ({"method": "cem", "receding": 5, "knots": 4}, "knots = 4"),
+        ({"method": "cem", "iterations": 0}, "iterations = 0"),
+        ({"method": "cem", "population": 0}, "population = 0"),
+    ],
+)
+def test_mixtures_that_mean_nothing_are_refused(options, words):
+    """Before anything is written."""
+    with pytest.raises(ConfigurationError, match=words):
+        Optimise(ROPE, **options)
+
+
+def test_knots_of_a_gait_are_refused(tmp_path):
+    """By number, before anything is written."""
+    with pytest.raises(ConfigurationError, match="knots = 4: a gait has none"):
+        run_optimise(Optimise(ROPE, knots=4, out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_where_an_episode_is_shown_from(tmp_path):
+    """A gait is shown from a start that it has not seen."""
+    run = run_optimise(Optimise(ROPE, iterations=1, population=1, out=tmp_path / "run"))
+    assert start_of(run) == FRESH
