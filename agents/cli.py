@@ -17,7 +17,7 @@ HELP = ("-h", "--help")
 USAGE = """usage: simenv VERB [options]
 
   list                  tasks, their spaces and what is to be done
-  optimise ID           a gait by gradients through the simulator
+  optimise ID           a gait or a plan, by gradients through the simulator or by sampling
   train ALGORITHM ID    an agent (`simenv train --help`); `--resume RUN` goes on with one,
                         `--dataset NAME` instead of ID learns from a dataset
   evaluate RUN…         score runs against random actions
