@@ -184,7 +184,7 @@ def _recede(options: Optimise) -> Run:
             progress(
                 {
                     "iteration": t,
-                    "simulated": trials.simulated,
+                    "step": trials.simulated,
                     "return_best": total,
                     "success_best": float(success),
                 }

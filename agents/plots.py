@@ -121,7 +121,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
         )
     found: dict[str, Group] = {}
     for run, config in zip(runs, configs, strict=True):
-        parts = [config["command"]]
+        parts = [" ".join(filter(None, (config["command"], config.get("method"))))]
         parts += [_place(config)] if len(ids) > 1 else []
         parts += [config["dataset"]] if len(datasets) > 1 and "dataset" in config else []
         name = ", ".join(parts)
@@ -150,7 +150,7 @@ def _metrics(run: Run) -> Columns:
     if "step" not in columns:
         raise RunError(
             f"{run.path} was made by {run.config['command']!r} and counts "
-            f"{next(iter(columns))}s, not steps; only trained agents have learning curves"
+            f"{next(iter(columns))}s, not steps; it has no learning curve"
         )
     return columns
 

@@ -29,19 +29,19 @@ def tables(rows: Sequence[Mapping[str, Any]], limits: Mapping[str, float | None]
     """
     agents, datasets = (list(dict.fromkeys(r[key] for r in rows)) for key in ("agent", "dataset"))
     columns = {data: [data] for data in datasets} | ({"all": datasets} if datasets[1:] else {})
-    lines = _head(["agent", *columns])
+    lines = head(["agent", *columns])
     bc = [cell(rows, "score", BASELINE, part) for part in columns.values()]
     if any(bc):
-        lines.append(_line("BC's interval", [_interval(c.found) if c else "–" for c in bc]))
+        lines.append(line("BC's interval", [_interval(c.found) if c else "–" for c in bc]))
     for agent in agents:
         cells = [cell(rows, "score", agent, part) for part in columns.values()]
         rivals = [None] * len(cells) if agent == BASELINE else bc
-        lines.append(_line(agent, [_show(c, b) for c, b in zip(cells, rivals, strict=True)]))
+        lines.append(line(agent, [_show(c, b) for c, b in zip(cells, rivals, strict=True)]))
     costly = list(dict.fromkeys(r["dataset"] for r in rows if r["cost"] != ""))
     if costly:
-        lines += ["", *_head(["agent", *(_cost_head(data, limits.get(data)) for data in costly)])]
+        lines += ["", *head(["agent", *(_cost_head(data, limits.get(data)) for data in costly)])]
         for agent in agents:
-            lines.append(_line(agent, [_show(cell(rows, "cost", agent, [d])) for d in costly]))
+            lines.append(line(agent, [_show(cell(rows, "cost", agent, [d])) for d in costly]))
     return "\n".join(lines) + "\n"
 
 
@@ -89,9 +89,11 @@ def _cost_head(data: str, limit: float | None) -> str:
     return f"{data}: cost" + ("" if limit is None else f", limit {limit:g}")
 
 
-def _head(names: Sequence[str]) -> list[str]:
-    return [_line(names[0], names[1:]), "|---" * len(names) + "|"]
+def head(names: Sequence[str]) -> list[str]:
+    """First two lines of a table in Markdown."""
+    return [line(names[0], names[1:]), "|---" * len(names) + "|"]
 
 
-def _line(first: str, cells: Sequence[str]) -> str:
+def line(first: str, cells: Sequence[str]) -> str:
+    """A line of a table in Markdown."""
     return "| " + " | ".join([first, *cells]) + " |"

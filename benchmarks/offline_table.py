@@ -21,10 +21,7 @@ table wants about four hours of two cores, and the datasets one.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
-import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -36,11 +33,9 @@ import numpy as np
 
 from agents.datasets.experts import finished
 from agents.datasets.names import dataset_name, local_names
-from agents.interruption import Terminated
 from agents.runs import Run
 from benchmarks.comparison import tables
-from benchmarks.processes import Pool
-from simenv.errors import ConfigurationError
+from benchmarks.processes import add_options, command, require_positive, write_rows
 from simenv.registry import TASKS
 
 
@@ -272,10 +267,7 @@ def report(wanted: Sequence[Training], out: Path) -> list[dict[str, Any]]:
     """Write rows.csv and table.md of the runs that are finished; the rows."""
     rows = [job.row() for job in wanted if job.done()]
     if rows:
-        with (out / "rows.csv").open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(out / "rows.csv", rows)
         (out / "table.md").write_text(tables(rows, limits()))
     return rows
 
@@ -296,44 +288,21 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, help="updates of every agent; default AGENTS")
-    parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
-    parser.add_argument("--out", type=Path, default=Path("runs/offline_table"))
-    parser.add_argument("--dry-run", action="store_true", help="print the commands alone")
+    add_options(parser, "runs/offline_table")
     options = parser.parse_args(words)
-    for name in ("jobs", "steps"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ConfigurationError(f"--{name} {value} must be at least 1")
+    require_positive(options, "jobs", "steps")
     return options
 
 
-def terminated(number: int, frame: object) -> None:
-    """End as after Ctrl-C."""
-    raise Terminated
-
-
 def main(words: Sequence[str] | None = None) -> int:
-    """Make, train and tabulate; the exit code: 1 if a job failed, 130 or 143 if it was stopped."""
+    """Make, train and tabulate; the exit code (see `processes.command`)."""
     options = parse(words)
     root = options.out / "datasets"
     os.environ["MINARI_DATASETS_PATH"] = str(root.resolve())
     jobs, wanted = plan(options)
-    if options.dry_run:
-        print("\n".join(f"simenv {shlex.join(job.words())}" for job in jobs if not job.done()))
-        return 0
-    for folder in (root, options.out / "logs"):
-        folder.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, terminated)
-    pool = Pool(options.jobs, options.out / "logs", partial(report, wanted, options.out))
-    try:
-        pool.work(jobs)
-    except KeyboardInterrupt as stop:
-        print("stopped; the same command goes on from here", flush=True)
-        return 143 if isinstance(stop, Terminated) else 130
-    finally:
-        if report(wanted, options.out):
-            print((options.out / "table.md").read_text())
-    return 1 if pool.failed else 0
+    if not options.dry_run:
+        root.mkdir(parents=True, exist_ok=True)
+    return command(options, jobs, partial(report, wanted, options.out))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,26 @@
-"""Commands of `simenv` side by side, in an order that they ask for, ended and gone on with."""
+"""Commands of `simenv` side by side, in an order that they ask for, ended and gone on with.
+
+What the benchmarks share that train or search often: their common options, and the loop that works
+on the jobs, reports, and ends with an exit code.
+"""
 
 from __future__ import annotations
 
+import argparse
+import csv
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from agents.interruption import Terminated
+from simenv.errors import ConfigurationError
 
 
 class Job(Protocol):
@@ -149,3 +159,63 @@ class Pool:
     def _expect(self, job: Job) -> float:
         known = self._seconds.get(job.group)
         return sum(known) / len(known) if known else job.guess
+
+
+# ------------------------------------------------------------------------------- commands
+
+
+def add_options(parser: argparse.ArgumentParser, out: str) -> None:
+    """--jobs, --out (default `out`) and --dry-run."""
+    parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
+    parser.add_argument("--out", type=Path, default=Path(out))
+    parser.add_argument("--dry-run", action="store_true", help="print the commands alone")
+
+
+def require_positive(options: argparse.Namespace, *names: str) -> None:
+    """Raise ConfigurationError for an option below 1; None is left out."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ConfigurationError(f"--{name} {value} must be at least 1")
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A CSV file with the columns of the first row."""
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def command(options: argparse.Namespace, jobs: Sequence[Job], report: Callable[[], object]) -> int:
+    """Work on jobs and report whenever one is done, and at the end; or print what is to be done.
+
+    Args:
+        options: `jobs`, `out` and `dry_run`.
+        jobs: in the order in which they are begun.
+        report: writes what has been found so far; something true, if there is anything.
+
+    Returns:
+        The exit code: 1 if a job failed, 130 or 143 if it was stopped.
+    """
+    if options.dry_run:
+        print("\n".join(f"simenv {shlex.join(job.words())}" for job in jobs if not job.done()))
+        return 0
+    logs = options.out / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, _terminated)
+    pool = Pool(options.jobs, logs, report)
+    try:
+        pool.work(jobs)
+    except KeyboardInterrupt as stop:
+        print("stopped; the same command goes on from here", flush=True)
+        return 143 if isinstance(stop, Terminated) else 130
+    finally:
+        if report():
+            print((options.out / "table.md").read_text())
+    return 1 if pool.failed else 0
+
+
+def _terminated(number: int, frame: object) -> None:
+    """End as after Ctrl-C."""
+    raise Terminated

@@ -20,7 +20,6 @@ from agents.report import table
 from agents.runs import Run, fresh_folder
 from agents.train_options import TrainSAC, preset
 from agents.training import train
-from simenv.registry import TASKS
 
 TASK = "simenv/SoftWalker2D-v0"
 EPISODES = 16
@@ -66,11 +65,9 @@ def markdown(scores: dict[str, dict[str, float]]) -> str:
 
 def draw(folder: Path, gait: Run, sac: Run, baseline: float) -> None:
     """Both learning curves against simulated environment steps."""
-    rollout = TASKS[TASK].horizon * gait.config["starts"]
     found, learned = gait.metrics(), sac.metrics()
-    steps = [rollout * (i + 1) for i in found["iteration"]]
     curves = [
-        Curve("gradients, best so far", steps, found["return_best"]),
+        Curve("gradients, best so far", found["step"], found["return_best"]),
         Curve("SAC, evaluation mean", learned["step"], learned["return_mean"]),
     ]
     learning_curves(folder / "curves.png", curves, baseline=baseline, title=TASK)

@@ -2,8 +2,9 @@
 
     python examples/receding_horizon.py
 
-About a minute on two cores. At every step iCEM tries plans of a few steps side by side in one batch,
-the first action of the best is taken, and the search goes on from the plan shifted by a step.
+About a minute on two cores. At every step iCEM tries plans of a few steps side by side in one
+batch, the first action of the best is taken, and the search goes on from the plan shifted by a
+step.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python examples/sample_then_descend.py
 
-About a minute on two cores; writes plan.gif into the present folder. A sampler looks everywhere, with
-a periodic gait of a few numbers. Its actions, freed to be what they like at every step, are then
-improved by gradients through the whole episode: from nothing these would hardly find a gait at all.
+About a minute on two cores; writes plan.gif into the present folder. A sampler looks everywhere,
+with a periodic gait of a few numbers. Its actions, freed to be what they like at every step, are
+then improved by gradients through the whole episode.
 """
 
 from __future__ import annotations

@@ -59,11 +59,11 @@ class Keeper:
                 self.save(self.best)
 
     def row(self, iteration: int, returns: Tensor, simulated: int) -> dict[str, float]:
-        """Figures of an iteration; `simulated` environment steps have been taken so far."""
+        """Figures of an iteration; `step` counts the environment steps taken so far."""
         finite = returns[torch.isfinite(returns)]
         return {
             "iteration": iteration,
-            "simulated": simulated,
+            "step": simulated,
             "return_mean": float(finite.mean()) if len(finite) else math.nan,
             "return_max": float(finite.max()) if len(finite) else math.nan,
             "return_best": self.best_return,

@@ -51,8 +51,8 @@ def test_every_method_leaves_a_run_that_plays(method, tmp_path):
     run = run_optimise(options)
     found = run.metrics()
     assert len(found["iteration"]) == 2
-    assert found["simulated"][1] == 2 * found["simulated"][0]
-    assert found["simulated"][0] % simenv.TASKS[ROPE].horizon == 0
+    assert found["step"][1] == 2 * found["step"][0]
+    assert found["step"][0] % simenv.TASKS[ROPE].horizon == 0
     # Actions of one set instead of several round differently; contact amplifies that.
     assert played(run, 4) == pytest.approx(found["return_best"][-1], rel=1e-2)
     assert start_of(run) == 4
@@ -73,7 +73,7 @@ def test_a_receding_horizon_leaves_its_actions(tmp_path):
     run = run_optimise(options)
     found = run.metrics()
     horizon = simenv.TASKS[ROPE].horizon
-    assert found["simulated"][-1] == horizon * 4 * 2
+    assert found["step"][-1] == horizon * 4 * 2
     assert played(run, 3) == found["return_best"][-1]
     assert run.config["policy"] == "plan"
 

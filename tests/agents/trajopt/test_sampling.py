@@ -39,7 +39,7 @@ def test_solves_a_trivial_task(name):
     assert result.best_success
     assert rows[0]["return_mean"] < -0.5
     assert [row["return_best"] for row in rows] == sorted(row["return_best"] for row in rows)
-    assert rows[-1]["simulated"] == 150 * toy.num_envs * 4
+    assert rows[-1]["step"] == 150 * toy.num_envs * 4
 
 
 def test_the_best_is_worth_what_is_said():

@@ -1,0 +1,342 @@
+"""Gradients, samplers and SAC at equal simulated steps on soft tasks, and what helps gradients.
+
+    python -m benchmarks.optimiser_study [--tasks dough sand] [--methods adam cem] [--seeds 0 1 2]
+                                          [--jobs 2] [--out FOLDER] [--dry-run]
+
+Every job is a command of `simenv`, which --dry-run prints. The same command goes on where it was
+stopped: SAC from its last checkpoint, a search that was broken off from its beginning. Whenever a
+job is done rows.csv (a line per run), table.md and curves.png are written into --out.
+
+A search optimises the return from the one start that its seed draws; its curve is the best return
+so far. SAC learns a policy for all starts; its curve is the best evaluation so far, the mean of ten
+episodes. Steps are those of forward simulation; backward, which takes some three times as long,
+steps once more and is not counted. Scores are normalised: 0 is the mean return of random actions
+and 100 that of the suite's baseline, both over five starts (`simenv list`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from agents.datasets.experts import finished
+from agents.plots import COLORS, DASHES, band
+from agents.runs import Run
+from agents.statistics import estimate, iqm
+from benchmarks.comparison import head, line
+from benchmarks.processes import add_options, command, require_positive, write_rows
+from simenv.listing import load_scores
+from simenv.registry import TASKS as IDS
+from simenv.registry import find
+
+
+class Task(NamedTuple):
+    """A task of the study.
+
+    Attributes:
+        id: of the task.
+        policy: flags that say what a search optimises, the same for all of them.
+        steps: environment steps that each method may simulate.
+    """
+
+    id: str
+    policy: str
+    steps: int = 20_000
+
+
+TASKS = {
+    "walker": Task("simenv/SoftWalker2D-v0", "--policy gait"),
+    "latte": Task("simenv/LatteStir-v0", "--policy plan --knots 15"),
+    "dough": Task("simenv/DoughRoll-v0", "--policy plan --knots 10"),
+    "sand": Task("simenv/SandSmooth-v0", "--policy plan --knots 15"),
+}
+
+
+class Method(NamedTuple):
+    """How a search is done.
+
+    Attributes:
+        population: environments that an iteration takes.
+        flags: of `simenv optimise`.
+        toolless: whether it means anything on a task without tools.
+    """
+
+    population: int
+    flags: str
+    toolless: bool = True
+
+
+METHODS = {
+    "adam": Method(4, "--method adam --population 4 --window 0"),
+    "lbfgs": Method(4, "--method lbfgs --population 4 --window 0"),
+    "cem": Method(20, "--method cem --population 19 --elites 5"),
+    "cmaes": Method(16, "--method cmaes --population 15"),
+    "mppi": Method(20, "--method mppi --population 19 --temperature 2 --std 0.3"),
+    "cbo": Method(20, "--method cbo --population 19"),
+}
+ABLATIONS = {
+    "adam, window 40": Method(4, "--method adam --population 4 --window 40"),
+    "adam, window 10": Method(4, "--method adam --population 4 --window 10"),
+    "adam, expanding": Method(4, "--method adam --population 4 --window 0 --loss-start 30"),
+    "adam, softness 100": Method(
+        4, "--method adam --population 4 --window 0 --softness 100", toolless=False
+    ),
+    "adam, softness 666": Method(
+        4, "--method adam --population 4 --window 0 --softness 666", toolless=False
+    ),
+}
+SEARCHES = METHODS | ABLATIONS
+SAC = "sac"
+REACHED = (50.0, 90.0)
+"""Scores whose first passing is reported."""
+
+
+# ------------------------------------------------------------------------------- jobs
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A method on a task with a seed.
+
+    Attributes:
+        task: key of `TASKS`.
+        method: key of `SEARCHES`, or `SAC`.
+        seed: of the start and of all that is random.
+        out: folder of all runs.
+    """
+
+    task: str
+    method: str
+    seed: int
+    out: Path
+    needs: tuple[str, ...] = ()
+
+    @property
+    def group(self) -> str:
+        """Trials that take equally long."""
+        return f"{self.task}-{self.method.replace(', ', '-').replace(' ', '')}"
+
+    @property
+    def name(self) -> str:
+        """Of the run's folder."""
+        return f"{self.group}-seed{self.seed}"
+
+    @property
+    def guess(self) -> float:
+        """Seconds that it takes."""
+        return 180.0
+
+    @property
+    def run(self) -> Run:
+        """The run, whether it has begun or not."""
+        return Run(self.out / self.name)
+
+    @property
+    def iterations(self) -> int:
+        """Of a search."""
+        task = TASKS[self.task]
+        return task.steps // (SEARCHES[self.method].population * IDS[task.id].horizon)
+
+    def done(self) -> bool:
+        """Whether all of its steps have been taken."""
+        if self.method == SAC:
+            return finished(self.run, TASKS[self.task].steps)
+        if not (self.run.path / "metrics.csv").is_file():
+            return False
+        return len(self.run.metrics().get("iteration", [])) == self.iterations
+
+    def seconds(self) -> float:
+        """What it took."""
+        return self.run.metrics()["seconds"][-1]
+
+    def words(self) -> list[str]:
+        """The command that begins it or, of SAC, goes on with it."""
+        task, seed = TASKS[self.task], ["--seed", str(self.seed), "--out", str(self.run.path)]
+        if self.method != SAC:
+            search = SEARCHES[self.method]
+            flags = f"{search.flags} {task.policy} --iterations {self.iterations}".split()
+            return ["optimise", task.id, *flags, *seed]
+        if (self.run.path / "config.json").exists():
+            return ["train", "--resume", str(self.run.path), "--no-progress-bar"]
+        every = str(task.steps // 20)
+        flags = ["--steps", str(task.steps), "--eval-every", every, "--save-every", every]
+        return ["train", SAC, task.id, *flags, "--no-progress-bar", *seed]
+
+    def clear(self) -> None:
+        """Remove a search that was broken off: it cannot be gone on with."""
+        if self.method != SAC and not self.done():
+            shutil.rmtree(self.run.path, ignore_errors=True)
+
+    # -------------------------------------------------------------- what came of it
+
+    def curve(self) -> dict[str, list[float]]:
+        """Steps and the best score so far."""
+        found = self.run.metrics()
+        best = found["return_mean"] if self.method == SAC else found["return_best"]
+        random, baseline = references(TASKS[self.task].id)
+        scores = 100.0 * (np.maximum.accumulate(best) - random) / (baseline - random)
+        return {"step": found["step"], "score": scores.tolist()}
+
+    def row(self) -> dict[str, Any]:
+        """For rows.csv."""
+        curve = self.curve()
+        row: dict[str, Any] = {"task": self.task, "method": self.method, "seed": self.seed}
+        row |= {"steps": int(curve["step"][-1]), "score": curve["score"][-1]}
+        for bound in REACHED:
+            row[f"reached {bound:g}"] = reached(curve, bound)
+        return row | {"seconds": self.seconds()}
+
+
+def references(task_id: str) -> tuple[float, float]:
+    """Mean returns of random actions and of the baseline."""
+    scores = load_scores()[find(task_id).family]
+    return scores["random"]["return_mean"], scores["baseline"]["return_mean"]
+
+
+def reached(curve: dict[str, list[float]], bound: float) -> int | str:
+    """Steps after which a score is reached; "" where it never is."""
+    steps = (s for s, score in zip(curve["step"], curve["score"], strict=True) if score >= bound)
+    found = next(steps, None)
+    return "" if found is None else int(found)
+
+
+def plan(options: argparse.Namespace) -> list[Trial]:
+    """All trials: every one has its first seed before any has its second."""
+    return [
+        Trial(task, method, seed, options.out)
+        for seed in dict.fromkeys(options.seeds)
+        for task in dict.fromkeys(options.tasks)
+        for method in dict.fromkeys(options.methods)
+        if method not in ABLATIONS or ABLATIONS[method].toolless or task != "walker"
+    ]
+
+
+# ------------------------------------------------------------------------------- results
+
+
+def report(trials: Sequence[Trial], out: Path) -> list[dict[str, Any]]:
+    """Write rows.csv, table.md and curves.png of the trials that are done; the rows."""
+    done = [trial for trial in trials if trial.done()]
+    rows = [trial.row() for trial in done]
+    if rows:
+        write_rows(out / "rows.csv", rows)
+        (out / "table.md").write_text(tables(rows))
+        draw(done, out / "curves.png")
+    return rows
+
+
+def tables(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown: scores at the end, then steps until each of `REACHED`."""
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    parts = [
+        _table("score at the end", rows, tasks, _score),
+        *(
+            _table(f"steps to a score of {b:g}", rows, tasks, partial(_steps, f"reached {b:g}"))
+            for b in REACHED
+        ),
+        _table("seconds of a core", rows, tasks, _seconds),
+    ]
+    return "\n".join(parts)
+
+
+def _table(title: str, rows: Sequence[dict[str, Any]], tasks: list[str], show: Any) -> str:
+    lines = head([title, *tasks])
+    for method in dict.fromkeys(row["method"] for row in rows):
+        cells = [
+            [row for row in rows if (row["task"], row["method"]) == (task, method)]
+            for task in tasks
+        ]
+        lines.append(line(method, [show(cell) if cell else "–" for cell in cells]))
+    return "\n".join(lines) + "\n"
+
+
+def _score(rows: Sequence[dict[str, Any]]) -> str:
+    found = estimate(iqm, np.array([row["score"] for row in rows]))
+    return f"{found.value:.1f} [{found.low:.1f}, {found.high:.1f}] ({len(rows)})"
+
+
+def _steps(column: str, rows: Sequence[dict[str, Any]]) -> str:
+    """Median over all seeds, those that never get there counted as the longest."""
+    found = sorted(np.inf if row[column] == "" else row[column] for row in rows)
+    middle, hits = found[len(found) // 2], sum(np.isfinite(found))
+    return f"{'–' if np.isinf(middle) else f'{middle:,.0f}'} ({hits} of {len(rows)})"
+
+
+def _seconds(rows: Sequence[dict[str, Any]]) -> str:
+    return f"{np.median([row['seconds'] for row in rows]):,.0f}"
+
+
+def draw(done: Sequence[Trial], path: Path) -> None:
+    """A panel per task and kind of question: the methods above, what helps gradients below."""
+    from matplotlib.figure import Figure
+
+    tasks = list(dict.fromkeys(trial.task for trial in done))
+    sets = [[*METHODS, SAC], ["adam", *ABLATIONS]]
+    figure = Figure(figsize=(3.6 * len(tasks), 6.4), dpi=120, layout="constrained")
+    parts = figure.subfigures(2, 1)
+    for part, methods in zip(parts, sets, strict=True):
+        panels = part.subplots(1, len(tasks), squeeze=False)[0]
+        for axes, task in zip(panels, tasks, strict=True):
+            _panel(axes, task, methods, done)
+        panels[0].set_ylabel("best score so far")
+        known = dict(zip(*reversed(_legend(panels)), strict=True))
+        part.legend(known.values(), known, loc="outside lower center", ncols=7, frameon=False)
+    figure.savefig(path)
+
+
+def _legend(panels: Sequence[Any]) -> tuple[list[Any], list[str]]:
+    pairs = [axes.get_legend_handles_labels() for axes in panels]
+    return [h for handles, _ in pairs for h in handles], [n for _, names in pairs for n in names]
+
+
+def _panel(axes: Any, task: str, methods: Sequence[str], done: Sequence[Trial]) -> None:
+    for index, method in enumerate(methods):
+        curves = [t.curve() for t in done if (t.task, t.method) == (task, method)]
+        if not curves:
+            continue
+        found, color = band(curves, "score"), COLORS[index % len(COLORS)]
+        style = {"color": color, "ls": DASHES[index // len(COLORS)]}
+        axes.plot(found.steps, found.middle, lw=1.6, label=method, **style)
+        axes.fill_between(found.steps, found.low, found.high, color=color, alpha=0.15, lw=0)
+    axes.axhline(100.0, ls="--", lw=1.0, color="0.5", label="baseline")
+    axes.set(title=task, xlabel="simulated environment steps")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+# ------------------------------------------------------------------------------- the command
+
+
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """Options of the command line."""
+    methods = [*SEARCHES, SAC]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    add_options(parser, "runs/optimiser_study")
+    options = parser.parse_args(words)
+    require_positive(options, "jobs")
+    return options
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Search, train and tabulate; the exit code (see `processes.command`)."""
+    options = parse(words)
+    trials = plan(options)
+    if not options.dry_run:
+        for trial in trials:
+            trial.clear()
+    return command(options, trials, partial(report, trials, options.out))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""The study of optimisers: its jobs, what an interruption leaves, and what its table says."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from pathlib import Path
+
+import pytest
+
+from agents import cli
+from agents.runs import Run
+from benchmarks import optimiser_study as study
+from benchmarks.processes import Pool
+
+WALKER = "simenv/SoftWalker2D-v0"
+BUDGET = 160
+"""Steps: two episodes of the walker."""
+
+
+@pytest.fixture
+def begun(monkeypatch) -> list[list[str]]:
+    """Commands in the order in which they were begun, run in this process; budgets are tiny."""
+    words: list[list[str]] = []
+
+    class Finished:
+        def __init__(self, command: list[str]) -> None:
+            words.append(command)
+            self.returncode = cli.main(command)
+
+        def poll(self) -> int:
+            return self.returncode
+
+    monkeypatch.setattr(Pool, "_spawn", lambda pool, job: Finished(job.words()))
+    monkeypatch.setattr(signal, "signal", lambda number, handler: signal.SIG_DFL)
+    monkeypatch.setattr(study, "TASKS", {"walker": study.Task(WALKER, "--policy gait", BUDGET)})
+    tiny = {
+        "adam": study.Method(1, "--method adam --population 1"),
+        "cem": study.Method(2, "--method cem --population 1 --elites 1"),
+    }
+    monkeypatch.setattr(study, "SEARCHES", tiny)
+    return words
+
+
+def test_a_study_goes_on_and_repeats_nothing(begun, tmp_path):
+    """A search broken off is begun anew, a finished one is not; all is written at the end."""
+    words = ["--tasks", "walker", "--methods", "adam", "cem", "--seeds", "0", "--jobs", "1"]
+    words += ["--out", str(tmp_path)]
+    broken = tmp_path / "walker-adam-seed0"
+    assert cli.main(["optimise", WALKER, "--iterations", "1", "--out", str(broken)]) == 0
+    assert study.main(words) == 0
+    assert [command[3] for command in begun] == ["adam", "cem"]
+    with (tmp_path / "rows.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["method"], row["steps"]) for row in rows] == [("adam", "160"), ("cem", "160")]
+    assert len(Run(broken).metrics()["iteration"]) == 2
+    assert (tmp_path / "curves.png").stat().st_size > 1_000
+    assert "| adam |" in (tmp_path / "table.md").read_text()
+    assert study.main(words) == 0
+    assert len(begun) == 2
+
+
+def test_sac_is_gone_on_with(tmp_path):
+    """From its folder, if there is one; searches keep nothing of a broken-off run."""
+    trial = study.Trial("sand", "sac", 3, tmp_path)
+    assert trial.words()[:3] == ["train", "sac", "simenv/SandSmooth-v0"]
+    trial.run.path.mkdir()
+    trial.run.write_json("config.json", {})
+    assert trial.words()[:3] == ["train", "--resume", str(trial.run.path)]
+    trial.clear()
+    assert trial.run.path.exists()
+    search = study.Trial("sand", "adam", 3, tmp_path)
+    search.run.path.mkdir()
+    search.clear()
+    assert not search.run.path.exists()
+
+
+def test_every_method_gets_the_same_steps():
+    """As many whole iterations as the budget has room for, at least nine tenths of it."""
+    for name, search in study.SEARCHES.items():
+        for key, task in study.TASKS.items():
+            taken = study.Trial(key, name, 0, Path()).iterations
+            taken *= search.population * study.IDS[task.id].horizon
+            assert 0.9 * task.steps <= taken <= task.steps
+
+
+def test_curves_are_normalised_and_never_fall(tmp_path):
+    """0 is what random actions earn, 100 the baseline; SAC's is its best evaluation so far."""
+    low, high = study.references(WALKER)
+    trial = study.Trial("walker", "sac", 0, tmp_path)
+    trial.run.path.mkdir()
+    middle = 0.5 * (low + high)
+    for step, value in ((0, low), (10, middle), (20, low), (30, high)):
+        trial.run.write_metrics([{"step": step, "return_mean": value}])
+    curve = trial.curve()
+    assert curve["score"] == pytest.approx([0.0, 50.0, 50.0, 100.0])
+    assert study.reached(curve, 90.0) == 30
+    assert study.reached(curve, 101.0) == ""
+
+
+def test_the_table_counts_who_never_gets_there():
+    """As the longest: of three, one of which arrives, the median never does."""
+    rows = [
+        {
+            "task": "sand",
+            "method": "cem",
+            "score": s,
+            "reached 50": r,
+            "reached 90": "",
+            "seconds": 9.0,
+        }
+        for s, r in ((60.0, 400), (20.0, ""), (10.0, ""))
+    ]
+    found = study.tables(rows)
+    assert "| cem | – (1 of 3) |" in found
+    assert "| cem | 30.0 [" in found
+    assert "| cem | 9 |" in found
+
+
+def test_softness_is_for_tasks_with_tools():
+    """The walker has none."""
+    trials = study.plan(study.parse([]))
+    assert not [t for t in trials if t.task == "walker" and "softness" in t.method]
+    assert len([t for t in trials if t.task == "sand" and "softness" in t.method]) == 10
