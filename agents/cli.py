@@ -18,6 +18,7 @@ USAGE = """usage: simenv VERB [options]
 
   list                  tasks, their spaces and what is to be done
   optimise ID           a gait or a plan, by gradients through the simulator or by sampling
+  identify ID           parameters of a material from a trajectory
   train ALGORITHM ID    an agent (`simenv train --help`); `--resume RUN` goes on with one,
                         `--dataset NAME` instead of ID learns from a dataset
   evaluate RUN…         score runs against random actions
@@ -91,6 +92,17 @@ def _optimise(words: list[str]) -> None:
     from agents.optimise import run_optimise
 
     _finished(run_optimise(options))
+
+
+def _identify(words: list[str]) -> None:
+    from agents.options import Identify
+
+    options = _parse(Identify, "identify", words)
+    from agents.identification.command import run_identify
+
+    run, table = run_identify(options)
+    print(f"{table}\nfinished: {run.path}")
+    print(f"next: simenv plot {run.path} --metric parameter_error")
 
 
 def _train(words: list[str]) -> None:
@@ -299,6 +311,7 @@ def _finished(run: Any) -> None:
 VERBS: dict[str, Callable[[list[str]], int | None]] = {
     "list": _list,
     "optimise": _optimise,
+    "identify": _identify,
     "train": _train,
     "evaluate": _evaluate,
     "plot": _plot,

@@ -25,6 +25,41 @@ def _check_runs(verb: str, runs: tuple[Path, ...]) -> None:
 
 
 @dataclass(frozen=True)
+class Identify:
+    """Find the parameters of a material from a trajectory, by gradients or by sampling."""
+
+    id: Positional[str]
+    """Id of an identification problem, for example simenv/MaterialID-Sand-v0."""
+    method: Literal["adam", "lbfgs", "cmaes", "cbo"] = "adam"
+    """Adam or L-BFGS by gradients, CMA-ES or consensus-based optimisation by sampling."""
+    iterations: int = 60
+    """Gradient evaluations at most, or populations of a sampler."""
+    segment: int = 10
+    """Start again from the reference every so many steps; 0: never."""
+    steps: int = 50
+    """Length of the trajectory."""
+    start: Literal["below", "above", "random"] = "below"
+    """A fifth of the truth, five times it (or the upper bound), or between the two by the seed."""
+    population: int = 8
+    """Sets of parameters that a sampler tries at a time, in one batch."""
+    learning_rate: float = 0.1
+    """Adam's step size."""
+    initial_std: float = 0.8
+    """Spread of a sampler's first population, in the logarithm."""
+    seed: int = 0
+    """Seed of the samplers, and of a random start."""
+    size: str = "small"
+    """Problem size: small or full."""
+    device: str = "cpu"
+    """cpu, cuda:0 or auto."""
+    out: Path | None = None
+    """Run folder; default runs/<problem>-<method>-<seed>."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, iterations=1, segment=0, steps=1, population=3, seed=0)
+
+
+@dataclass(frozen=True)
 class Resume:
     """Go on with a training run, exactly as if it had never stopped."""
 

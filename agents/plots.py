@@ -33,6 +33,7 @@ LABELS = {
     "violation_rate": "episodes above the cost limit",
     "train_cost": "cost of the training so far",
     "train_return_mean": "episode return while training",
+    "parameter_error": "largest relative error of a parameter",
 }
 MARKED = 10
 """Points from which on they are not marked one by one."""

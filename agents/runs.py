@@ -3,6 +3,7 @@
 config.json      command, task id, options
 versions.json    Python, packages, machine
 metrics.csv      one row per iteration or evaluation
+result.json      what `simenv identify` found
 checkpoints/     of `optimise` NAME.safetensors; of `train` a folder per step (see checkpoints.py)
 tensorboard/     curves of `train`
 video/           what `simenv record` wrote
@@ -19,7 +20,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -33,8 +34,8 @@ from torch import Tensor
 
 import simenv
 from simenv.envs.functional import Functional
-from simenv.errors import RunError, UnknownTaskError
-from simenv.registry import TASKS, find
+from simenv.errors import RunError
+from simenv.registry import TASKS, find, unknown
 
 PACKAGES = ("warp-lang", "torch", "gymnasium", "stable-baselines3", "numpy")
 
@@ -46,8 +47,21 @@ class Run:
         self.path = Path(path)
 
     @classmethod
-    def create(cls, command: str, options: Any, seed: int) -> Run:
+    def create(
+        cls,
+        command: str,
+        options: Any,
+        seed: int,
+        require: Callable[[str], object] | None = None,
+    ) -> Run:
         """Make the folder of a command's options and write config and versions.
+
+        Args:
+            command: verb or algorithm.
+            options: of the command.
+            seed: of the run.
+            require: raises `UnknownTaskError` for an id that the command does not take; default
+                `require_id`.
 
         Raises:
             UnknownTaskError: no such task; nothing is written.
@@ -55,7 +69,7 @@ class Run:
         """
         dataset = getattr(options, "dataset", None)
         if options.id is not None or dataset is None:
-            require_id(options.id)
+            (require or require_id)(options.id)
         stem = options.id.split("/")[-1] if dataset is None else dataset.replace("/", "-")
         run = cls(options.out or fresh_folder(f"{stem}-{command}-{seed}"))
         if (run.path / "config.json").exists():
@@ -232,7 +246,7 @@ def _remove(folder: Path) -> None:
 def require_id(task_id: str) -> None:
     """Raise `UnknownTaskError` unless simenv or Gymnasium has registered an id."""
     if task_id not in TASKS and task_id not in gymnasium.registry:
-        raise UnknownTaskError(task_id, [*TASKS, *gymnasium.registry])
+        raise unknown(task_id, [*TASKS, *gymnasium.registry])
 
 
 def fresh_folder(name: str) -> Path:

@@ -40,9 +40,18 @@ class DeviceError(SimenvError, RuntimeError):
 
 
 class UnknownTaskError(SimenvError, KeyError):
-    """No task is registered under this id; the message suggests the nearest ones."""
+    """No task is registered under this id; the message suggests the nearest ones.
 
-    def __init__(self, task_id: str, known: Iterable[str]) -> None:
+    Args:
+        task_id: what was asked for.
+        known: ids that there are.
+        remedy: what to say of an id that is known elsewhere, instead of the nearest ones.
+    """
+
+    def __init__(self, task_id: str, known: Iterable[str], remedy: str | None = None) -> None:
+        if remedy is not None:
+            super().__init__(f"{task_id!r} {remedy}")
+            return
         known = sorted(known)
         near = difflib.get_close_matches(task_id, known, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known ids: {', '.join(known)}"

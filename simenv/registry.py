@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import gymnasium
@@ -289,13 +290,26 @@ def find_problem(problem_id: str) -> ProblemSpec:
     """The row of an identification problem; the id may leave out namespace and version.
 
     Raises:
-        UnknownTaskError: no such id.
+        UnknownTaskError: no such id, or it is a task's.
     """
     name = problem_id.removeprefix(PREFIX).removesuffix("-v0")
     full = f"{PREFIX}{name}-v0"
     if full not in PROBLEMS:
-        raise UnknownTaskError(full, PROBLEMS)
+        raise unknown(full, PROBLEMS)
     return PROBLEMS[full]
+
+
+def unknown(task_id: str, known: Iterable[str]) -> UnknownTaskError:
+    """The error of an id that is not among the known ones; it says if it is one of another kind."""
+    remedy = None
+    if task_id in TASKS:
+        remedy = f"is a task, not an identification problem; those are {', '.join(PROBLEMS)}"
+    if task_id in PROBLEMS:
+        remedy = (
+            "is an identification problem, not a task: 'simenv identify' and "
+            "simenv.identification take it"
+        )
+    return UnknownTaskError(task_id, known, remedy)
 
 
 def find(task_id: str) -> TaskSpec:
@@ -305,7 +319,7 @@ def find(task_id: str) -> TaskSpec:
         UnknownTaskError: no such id.
     """
     if task_id not in TASKS:
-        raise UnknownTaskError(task_id, TASKS)
+        raise unknown(task_id, TASKS)
     return TASKS[task_id]
 
 
