@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -128,31 +129,35 @@ def _result(search: Search) -> Result:
 def adam(search: Search, settings: Settings) -> None:
     """Adam, whose step size falls by a cosine.
 
-    Where error or gradient is not finite it goes half-way back to where they last were.
+    Where error or gradient is not finite it goes back to where they last were and begins anew from
+    there, with steps half as long.
     """
     point = search.start.clone().requires_grad_()
-    optimiser = torch.optim.Adam([point], lr=settings.learning_rate, betas=BETAS)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.iterations)
-    sound: Tensor | None = None
-    for _ in range(settings.iterations):
+    optimiser, share = _fresh_adam(point), 1.0
+    sound: tuple[Tensor, Tensor] | None = None
+    for iteration in range(settings.iterations):
         at = point.detach().clone()
-        skipped = search.skipped
-        _, gradient = search.slope(at)
-        if search.skipped == skipped:
-            sound, point.grad = at, gradient
-            optimiser.step()
-            moved = point.detach()
+        if (found := search.slope(at)) is not None:
+            sound = at, found[1]
         else:
-            moved = 0.5 * (at + _sound(sound))
+            optimiser, share = _fresh_adam(point), 0.5 * share
+        last, point.grad = _known(sound)
+        cosine = 0.5 * (1.0 + math.cos(math.pi * iteration / settings.iterations))
+        optimiser.param_groups[0]["lr"] = share * settings.learning_rate * cosine
         with torch.no_grad():
-            point.copy_(search.inside(moved))
-        decay.step()
+            point.copy_(last)
+            optimiser.step()
+            point.copy_(search.inside(point))
 
 
-def _sound(point: Tensor | None) -> Tensor:
-    if point is None:
+def _fresh_adam(point: Tensor) -> torch.optim.Adam:
+    return torch.optim.Adam([point], betas=BETAS)
+
+
+def _known(sound: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+    if sound is None:
         raise SimenvError("error or gradient at the start is not finite; choose another start")
-    return point
+    return sound
 
 
 class _Spent(Exception):
@@ -168,7 +173,7 @@ def lbfgs(search: Search, settings: Settings) -> None:
 
     Beyond the bounds counts the error at the bounds and the squared distance to them. A line search
     that meets an error or gradient that is not finite is given up: it begins anew from the best
-    logarithms, its first step half as long.
+    logarithms, its first steps half as long.
     """
     descent = _Descent(search, settings.iterations)
     first_step = 1.0
@@ -199,31 +204,32 @@ class _Descent:
         self.search, self.left = search, evaluations
         self.point = search.start.clone().requires_grad_()
         self.scale: float | None = None
-        self.sound: Tensor | None = None
-        self.least = float("inf")
+        self.sound: tuple[Tensor, Tensor] | None = None
+        self.least = math.inf
 
     def loss(self) -> float:
         """Loss at the point, whose gradient is set."""
         if self.left == 0:
             raise _Spent
         self.left -= 1
-        at, skipped = self.point.detach().clone(), self.search.skipped
+        at = self.point.detach().clone()
         inside = self.search.inside(at)
-        error, gradient = self.search.slope(inside)
-        if self.search.skipped > skipped:
+        found = self.search.slope(inside)
+        if found is None:
             raise _NotFinite
+        error, gradient = found
         if self.scale is None:
             self.scale = error or 1.0
         excess = at - inside
         self.point.grad = torch.where(excess == 0, gradient / self.scale, 2 * excess)
         if error < self.least:
-            self.sound, self.least = inside, error
+            self.sound, self.least = (inside, gradient), error
         return error / self.scale + float(excess.square().sum())
 
     def go_back(self) -> None:
         """To the best logarithms so far."""
         with torch.no_grad():
-            self.point.copy_(_sound(self.sound))
+            self.point.copy_(_known(self.sound)[0])
 
 
 # ------------------------------------------------------------------ by sampling

@@ -68,8 +68,8 @@ class Search:
         self._judge(values, errors, torch.isfinite(errors))
         return errors
 
-    def slope(self, logs: Tensor) -> tuple[float, Tensor]:
-        """Error of logarithms (K,) and its gradient (K,) by them."""
+    def slope(self, logs: Tensor) -> tuple[float, Tensor] | None:
+        """Error of logarithms (K,) and its gradient (K,) by them; None unless both are finite."""
         leaf = logs.detach().clone().requires_grad_()
         values = self.problem.from_logs(leaf)
         error = self.problem.error(values)
@@ -77,7 +77,7 @@ class Search:
         self._count(1, gradients=1)
         usable = torch.isfinite(error) & torch.isfinite(gradient).all()
         self._judge(values.detach()[None], error.detach()[None], usable[None])
-        return float(error.detach()), gradient
+        return (float(error.detach()), gradient) if bool(usable) else None
 
     # ------------------------------------------------------------------ the books
 
