@@ -51,7 +51,7 @@ MATERIALS = {spec.material: spec for spec in PROBLEMS.values()}
 GOALS = {"E": 0.10, "bulk_modulus": 0.10, "yield_stress": 0.15, "friction_angle": 0.15}
 """Relative errors that are small enough."""
 LEAST_SHOWN = 1e-4
-"""Relative error at which curves are cut off."""
+"""Relative error at which figures and curves are cut off."""
 
 
 @dataclass(frozen=True)
@@ -169,14 +169,20 @@ def report(wanted: Sequence[Search], out: Path) -> list[dict[str, Any]]:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Markdown: how many runs of a method end within the goals, after how many steps, how near."""
-    names = ["material", "method", "within the goals", "after steps", "largest error at the end"]
+    names = [
+        "material",
+        "method",
+        "within the goals",
+        "after steps",
+        "largest error at the end [%]",
+    ]
     lines = head(names)
     for material, method in dict.fromkeys((row["material"], row["method"]) for row in rows):
         mine = [r for r in rows if (r["material"], r["method"]) == (material, method)]
         steps = [row["within_after"] for row in mine if row["within_after"] != ""]
-        errors = [100 * row["parameter_error"] for row in mine]
+        errors = [100 * max(row["parameter_error"], LEAST_SHOWN) for row in mine]
         cells = [method, f"{len(steps)} of {len(mine)}", spread(steps, ",.0f")]
-        lines.append(line(material, [*cells, f"{spread(errors, '.2g')} %"]))
+        lines.append(line(material, [*cells, spread(errors, ".2g")]))
     return "\n".join(lines) + "\n"
 
 
