@@ -210,7 +210,7 @@ def draw(done: Sequence[Search], path: Path) -> None:
     figure.supxlabel("environment steps simulated, those of backward included")
     figure.supylabel("largest relative error of a parameter")
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False)
     figure.savefig(path)
 
 
