@@ -17,11 +17,8 @@ backward simulates again. A run is within the goals from where on the best value
 from __future__ import annotations
 
 import argparse
-import csv
 import os
-import shlex
 import shutil
-import signal
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -32,12 +29,10 @@ from typing import Any
 
 import numpy as np
 
-from agents.interruption import Terminated
 from agents.plots import COLORS
 from agents.runs import Run
 from benchmarks.comparison import head, line
-from benchmarks.processes import Pool
-from simenv.errors import ConfigurationError
+from benchmarks.processes import add_options, command, require_positive, write_rows
 from simenv.registry import PROBLEMS
 
 METHODS = {
@@ -101,8 +96,13 @@ class Search:
         """What the search took."""
         return self.run.metrics()["seconds"][-1]
 
+    def clear(self) -> None:
+        """Take away what was broken off: the command wants a fresh folder."""
+        if not self.done():
+            shutil.rmtree(self.run.path, ignore_errors=True)
+
     def words(self) -> list[str]:
-        """The command; what a broken-off one left must be gone."""
+        """The command."""
         words = ["identify", MATERIALS[self.material].id, "--method", self.method]
         words += [*METHODS[self.method], "--segment", "10"]
         words += ["--start", self.start, "--seed", str(self.seed)]
@@ -158,17 +158,17 @@ def report(wanted: Sequence[Search], out: Path) -> list[dict[str, Any]]:
     done = [search for search in wanted if search.done()]
     rows = [search.row() for search in done]
     if rows:
-        with (out / "rows.csv").open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(out / "rows.csv", rows)
         (out / "table.md").write_text(table(rows))
         draw(done, out / "curves.png")
     return rows
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: how many runs of a method end within the goals, after how many steps, how near."""
+    """Markdown: how many runs of a method end within the goals, after how many steps, how near.
+
+    Errors are cut off below.
+    """
     names = [
         "material",
         "method",
@@ -249,43 +249,21 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--materials", nargs="+", choices=MATERIALS, default=list(MATERIALS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2], help="random starts")
-    parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
-    parser.add_argument("--out", type=Path, default=Path("runs/identification"))
-    parser.add_argument("--dry-run", action="store_true", help="print the commands alone")
+    add_options(parser, "runs/identification")
     options = parser.parse_args(words)
-    if options.jobs < 1:
-        raise ConfigurationError(f"--jobs {options.jobs} must be at least 1")
+    require_positive(options, "jobs")
     return options
 
 
-def terminated(number: int, frame: object) -> None:
-    """End as after Ctrl-C."""
-    raise Terminated
-
-
 def main(words: Sequence[str] | None = None) -> int:
-    """Search and tabulate; the exit code: 1 if a job failed, 130 or 143 if it was stopped."""
+    """Search and tabulate; the exit code (see `processes.command`)."""
     options = parse(words)
     jobs = plan(options)
-    if options.dry_run:
-        print("\n".join(f"simenv {shlex.join(job.words())}" for job in jobs if not job.done()))
-        return 0
-    (options.out / "logs").mkdir(parents=True, exist_ok=True)
-    for job in jobs:
-        if not job.done():
-            shutil.rmtree(job.run.path, ignore_errors=True)
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    signal.signal(signal.SIGTERM, terminated)
-    pool = Pool(options.jobs, options.out / "logs", partial(report, jobs, options.out))
-    try:
-        pool.work(jobs)
-    except KeyboardInterrupt as stop:
-        print("stopped; the same command goes on from here", flush=True)
-        return 143 if isinstance(stop, Terminated) else 130
-    finally:
-        if report(jobs, options.out):
-            print((options.out / "table.md").read_text())
-    return 1 if pool.failed else 0
+    if not options.dry_run:
+        for job in jobs:
+            job.clear()
+        os.environ.setdefault("TQDM_DISABLE", "1")
+    return command(options, jobs, partial(report, jobs, options.out))
 
 
 if __name__ == "__main__":
