@@ -78,7 +78,7 @@ AGENTS = {
     "cocoa-cql": Agent("cocoa", 4_000, 60, 80, tuple(COCOA_CQL.split())),
     "cdsa": Agent("cdsa", 5_000, 8.7, last=1, episodes=40, on="bc"),
     "odice": Agent("odice", 8_000, 21),
-    "ogsrl": Agent("ogsrl", 300, 1_500, 100),
+    "ogsrl": Agent("ogsrl", 200, 1_500, 100),
 }
 EVALUATIONS = 5
 """Of a run, equally far apart, beside that of the untrained agent."""
