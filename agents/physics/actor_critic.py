@@ -13,7 +13,7 @@ from agents.physics.adjoints import Watch
 from agents.physics.algorithm import FirstOrder
 from agents.physics.networks import SmoothActor, Values
 from agents.physics.values import lambda_targets, window_return
-from agents.physics.windows import Drawn, Window
+from agents.physics.windows import Window
 from agents.train_options import check_range
 from simenv.errors import require_count
 
@@ -29,6 +29,9 @@ class WindowActorCritic(FirstOrder):
     Args:
         env: see `FirstOrder`.
         eval_env: see there.
+        window: H, steps through which gradients flow.
+        gamma: discount γ.
+        reward_scale: rewards are learnt from as scale · r.
         td_lambda: λ of the targets.
         critic_learning_rate: step size of the values; falls as that of the policy does.
         critic_arch: widths of their hidden layers.
@@ -45,6 +48,9 @@ class WindowActorCritic(FirstOrder):
         env: Any,
         eval_env: Any = None,
         *,
+        window: int = 32,
+        gamma: float = 0.99,
+        reward_scale: float = 1.0,
         td_lambda: float = 0.95,
         critic_learning_rate: float = 2e-3,
         critic_arch: Sequence[int] = (64, 64),
@@ -53,10 +59,14 @@ class WindowActorCritic(FirstOrder):
         betas: tuple[float, float] = (0.7, 0.95),
         **options: Any,
     ) -> None:
+        require_count("window", window)
+        check_range("gamma", gamma, above=0.0, at_most=1.0)
+        check_range("reward_scale", reward_scale)
         check_range("td_lambda", td_lambda, at_least=0.0, at_most=1.0)
         check_range("critic_learning_rate", critic_learning_rate, above=0.0)
         require_count("critic_epochs", critic_epochs)
         require_count("critic_batches", critic_batches)
+        self.window, self.gamma, self.reward_scale = window, gamma, reward_scale
         self.td_lambda, self.critic_learning_rate = td_lambda, critic_learning_rate
         self.critic_arch, self.critic_epochs = tuple(critic_arch), critic_epochs
         self.critic_batches, self.betas = critic_batches, (betas[0], betas[1])
@@ -85,6 +95,11 @@ class WindowActorCritic(FirstOrder):
 
     # ------------------------------------------------------------------ learning
 
+    @property
+    def steps_per_update(self) -> int:
+        """H."""
+        return self.window
+
     def iterate(self) -> dict[str, Tensor]:
         """One window: the policy, what weighs its entropy, the values."""
         watch = Watch(self.clip_adjoint)
@@ -97,11 +112,6 @@ class WindowActorCritic(FirstOrder):
         if self.norm is not None:
             self.norm.update(window.observations.detach().flatten(0, 1))
         return found | {"reward": window.rewards, "entropy": window.entropies}
-
-    def draw(self, observations: Tensor) -> Drawn:
-        """Actions through which gradients flow, and minus their log densities."""
-        actions, log_probs = self.actor.sample(self.encode(observations))
-        return Drawn(actions, -log_probs[:, 0])
 
     def rewards(self, window: Window) -> Tensor:
         """What is maximised of every step, (H, N)."""
@@ -137,7 +147,3 @@ class WindowActorCritic(FirstOrder):
         """Both step sizes, linear in the progress."""
         super().schedule(progress)
         self.fade(self.value_optimizer, self.critic_learning_rate, progress)
-
-    def act(self, observations: Tensor, deterministic: bool) -> Tensor:
-        """The action of the mean, or a draw."""
-        return self.actor(observations) if deterministic else self.actor.sample(observations)[0]

@@ -14,6 +14,7 @@ from agents.environments import as_vec_env
 from agents.learner import Learner
 from agents.networks import RunningNorm
 from agents.physics.adjoints import Watch
+from agents.physics.networks import SmoothActor
 from agents.physics.windows import Drawn, Stage
 from agents.spaces import Spaces, space_from
 from agents.train_options import check_range
@@ -22,22 +23,20 @@ from simenv.errors import ConfigurationError, require_count
 
 
 class FirstOrder(Learner):
-    """Base of the agents that maximise what windows of rollouts earn by its gradient.
+    """Base of the agents that move a policy along gradients of rollouts.
 
-    An algorithm overrides `setup`, which makes its networks and optimisers, `draw` and `iterate`.
+    An algorithm overrides `setup`, which makes its networks and optimisers (`actor` and
+    `actor_optimizer` among them), `steps_per_update` and `iterate`.
 
     Args:
         env: an id, or a `Functional`, whose `num_envs` then counts.
         eval_env: to evaluate in: an id, a Gymnasium environment or a `VecEnv`.
         num_envs: N, environments stepped together.
-        window: H, steps through which gradients flow.
-        gamma: discount γ.
         learning_rate: step size of the policy, which falls linearly to `final_learning_rate`.
         final_learning_rate: see there; None: it stays.
         net_arch: widths of the policy's hidden layers.
         normalize: normalise observations by their running mean and variance, which stand still
             within a window.
-        reward_scale: rewards are learnt from as scale · r.
         clip_adjoint: bound on the norm of an environment's adjoint state, at every step; 0: none.
         max_grad_norm: bound on the norm of a network's gradient.
         seed: of everything random; None: another one each time.
@@ -55,6 +54,7 @@ class FirstOrder(Learner):
         DeviceError: no such device on this machine.
     """
 
+    actor: SmoothActor
     actor_optimizer: Optimizer
     unsaved: ClassVar[tuple[str, ...]] = ("env", "eval_env", "device", "tensorboard_log")
 
@@ -64,13 +64,10 @@ class FirstOrder(Learner):
         eval_env: Any = None,
         *,
         num_envs: int = 64,
-        window: int = 32,
-        gamma: float = 0.99,
         learning_rate: float = 2e-3,
         final_learning_rate: float | None = 1e-5,
         net_arch: Sequence[int] = (128, 64, 32),
         normalize: bool = True,
-        reward_scale: float = 1.0,
         clip_adjoint: float = 0.0,
         max_grad_norm: float = 1.0,
         seed: int | None = None,
@@ -79,19 +76,15 @@ class FirstOrder(Learner):
         task_options: Mapping[str, Any] | None = None,
     ) -> None:
         require_count("num_envs", num_envs)
-        require_count("window", window)
-        check_range("gamma", gamma, above=0.0, at_most=1.0)
         check_range("learning_rate", learning_rate, above=0.0)
         if final_learning_rate is not None:
             check_range("final_learning_rate", final_learning_rate, above=0.0)
-        check_range("reward_scale", reward_scale)
         check_range("clip_adjoint", clip_adjoint, at_least=0.0)
         check_range("max_grad_norm", max_grad_norm, above=0.0)
         if not net_arch or min(net_arch) < 1:
             raise ConfigurationError(f"net_arch = {net_arch} must name widths of at least 1")
-        self.window, self.gamma, self.learning_rate = window, gamma, learning_rate
-        self.final_learning_rate, self.net_arch = final_learning_rate, tuple(net_arch)
-        self.reward_scale, self.max_grad_norm = reward_scale, max_grad_norm
+        self.learning_rate, self.final_learning_rate = learning_rate, final_learning_rate
+        self.net_arch, self.max_grad_norm = tuple(net_arch), max_grad_norm
         self.clip_adjoint = clip_adjoint
         self.begin(seed, device, tensorboard_log)
         self.env = None if eval_env is None else as_vec_env(eval_env, device=str(self.device))
@@ -116,8 +109,8 @@ class FirstOrder(Learner):
         self.action_space = env.task.action_space
         # A seed of its own: evaluation and other agents start elsewhere.
         start = int(torch.randint(2**30, (), generator=self._generator)) if seed is None else seed
-        self.stage = Stage(env, start)
-        self.stride = self.window * env.num_envs
+        self.stage = self.make_stage(env, start)
+        self.stride = self.steps_per_update * env.num_envs
 
     # ------------------------------------------------------------------ hooks
 
@@ -125,9 +118,23 @@ class FirstOrder(Learner):
         """Make networks and optimisers, as attributes; widths are `num_features`, `num_actions`."""
         raise NotImplementedError
 
-    def draw(self, observations: Tensor) -> Drawn:
-        """What the policy does for observations (N, O), drawn, with gradients."""
+    @property
+    def steps_per_update(self) -> int:
+        """Steps that every environment takes for an update."""
         raise NotImplementedError
+
+    def make_stage(self, functional: Any, seed: int) -> Stage:
+        """The environments, whose start states follow from a seed."""
+        return Stage(functional, seed)
+
+    def draw(self, observations: Tensor) -> Drawn:
+        """Actions through which gradients flow, and minus their log densities."""
+        actions, log_probs = self.actor.sample(self.encode(observations))
+        return Drawn(actions, -log_probs[:, 0])
+
+    def act(self, observations: Tensor, deterministic: bool) -> Tensor:
+        """The action of the mean, or a draw."""
+        return self.actor(observations) if deterministic else self.actor.sample(observations)[0]
 
     # ------------------------------------------------------------------ learning
 

@@ -22,10 +22,6 @@ class TrainFirstOrder(TrainRun):
     """Task id of simenv, for example simenv/SoftWalker2D-v0."""
     num_envs: int = 64
     """Environments stepped together."""
-    window: int = 32
-    """Steps through which gradients flow."""
-    gamma: float = 0.99
-    """Discount."""
     learning_rate: float = 2e-3
     """Step size of the policy."""
     final_learning_rate: float | None = 1e-5
@@ -34,8 +30,6 @@ class TrainFirstOrder(TrainRun):
     """Hidden layers of the policy."""
     normalize: bool = True
     """Normalise observations by their running mean and deviation."""
-    reward_scale: float = 1.0
-    """Rewards are learnt from as scale times reward."""
     clip_adjoint: float = 0.0
     """Bound on the norm of an environment's adjoint state at every step; 0: none."""
     max_grad_norm: float = 1.0
@@ -47,11 +41,9 @@ class TrainFirstOrder(TrainRun):
         super().__post_init__()
         if self.cost is not None:
             raise ConfigurationError("cost is for plain Gymnasium ids; a -Safe id has its own")
-        check_bounds(self, num_envs=1, window=1)
-        check_real(self, "gamma", above=0.0, at_most=1.0)
+        check_bounds(self, num_envs=1)
         for name in ("learning_rate", "final_learning_rate", "max_grad_norm"):
             check_real(self, name, above=0.0)
-        check_real(self, "reward_scale")
         check_real(self, "clip_adjoint", at_least=0.0)
         check_widths(self)
 
@@ -60,6 +52,12 @@ class TrainFirstOrder(TrainRun):
 class TrainWindows(TrainFirstOrder):
     """What SHAC and SAPO have in common."""
 
+    window: int = 32
+    """Steps through which gradients flow."""
+    gamma: float = 0.99
+    """Discount."""
+    reward_scale: float = 1.0
+    """Rewards are learnt from as scale times reward."""
     td_lambda: float = 0.95
     """Parameter λ of the values' targets."""
     critic_learning_rate: float = 2e-3
@@ -75,7 +73,9 @@ class TrainWindows(TrainFirstOrder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_bounds(self, critic_epochs=1, critic_batches=1)
+        check_bounds(self, window=1, critic_epochs=1, critic_batches=1)
+        check_real(self, "gamma", above=0.0, at_most=1.0)
+        check_real(self, "reward_scale")
         check_real(self, "td_lambda", at_least=0.0, at_most=1.0)
         check_real(self, "critic_learning_rate", above=0.0)
         check_widths(self, "critic_arch")
