@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agents.actor_critic import ActorCritic
     from agents.cal import CAL
     from agents.flac import FLAC
+    from agents.gail import GAIL
     from agents.offline.bc import BC
     from agents.offline.cdsa import CDSA
     from agents.offline.cocoa import COCOA
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from agents.offline.odice import ODICE
     from agents.offline.ogsrl import OGSRL
     from agents.offline.td3bc import TD3BC
+    from agents.physics.ild import ILD
     from agents.physics.sapo import SAPO
     from agents.physics.shac import SHAC
     from agents.saclag import SACLag
@@ -38,6 +40,8 @@ __all__ = [
     "COCOA",
     "CQL",
     "FLAC",
+    "GAIL",
+    "ILD",
     "IQL",
     "MOBILE",
     "MOPO",
@@ -60,6 +64,8 @@ _MODULES = {
     "COCOA": "agents.offline.cocoa",
     "CQL": "agents.offline.cql",
     "FLAC": "agents.flac",
+    "GAIL": "agents.gail",
+    "ILD": "agents.physics.ild",
     "IQL": "agents.offline.iql",
     "ODICE": "agents.offline.odice",
     "MOBILE": "agents.offline.mobile",

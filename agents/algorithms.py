@@ -9,10 +9,11 @@ from typing import Any
 from agents.offline.cocoa_options import TrainCOCOA
 from agents.offline.model_options import TrainMOBILE, TrainMOPO, TrainOGSRL
 from agents.offline.options import TrainBC, TrainCDSA, TrainCQL, TrainIQL, TrainODICE, TrainTD3BC
-from agents.physics.options import TrainSAPO, TrainSHAC
+from agents.physics.options import TrainILD, TrainSAPO, TrainSHAC
 from agents.train_options import (
     TrainCAL,
     TrainFLAC,
+    TrainGAIL,
     TrainRun,
     TrainSAC,
     TrainSACLag,
@@ -51,6 +52,10 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "sapo": Algorithm(
         "agents.physics.sapo:SAPO", TrainSAPO, "through the simulator: SHAC with entropy"
+    ),
+    "gail": Algorithm("agents.gail:GAIL", TrainGAIL, "from a demonstration: a discriminator"),
+    "ild": Algorithm(
+        "agents.physics.ild:ILD", TrainILD, "through the simulator: the states of a demonstration"
     ),
     "bc": Algorithm("agents.offline.bc:BC", TrainBC, "from a dataset: behavioural cloning"),
     "td3bc": Algorithm(

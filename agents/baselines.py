@@ -97,12 +97,21 @@ def by_script(functional: Functional) -> Any:
     return task.script
 
 
-def replaying(functional: Functional, baseline: Baseline) -> Any:
-    """The controller that repeats saved actions."""
-    actions = torch.as_tensor(baseline.actions).to(functional.device, functional.simulator.dtype)
+def replaying(functional: Functional, baseline: Baseline, seed: int = 0) -> Any:
+    """The controller that repeats saved actions, from the start states of `seed` and those after.
+
+    Raises:
+        RunError: the baseline has no actions for so many seeds.
+    """
+    last = seed + functional.num_envs - 1
+    if last >= len(baseline.actions):
+        known = len(baseline.actions) - 1
+        raise RunError(f"baselines are made for the seeds 0 to {known}, not for seed {last}")
+    chosen = torch.as_tensor(baseline.actions[seed : last + 1])
+    actions = chosen.to(functional.device, functional.simulator.dtype)
 
     def act(state: Any, t: int) -> Tensor:
-        return actions[: functional.num_envs, t]
+        return actions[:, t]
 
     return act
 

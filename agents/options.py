@@ -112,12 +112,17 @@ class Plot:
 
 @dataclass(frozen=True)
 class Record:
-    """Record an episode of a run as GIF and MP4."""
+    """Record an episode of a run, or of a task's baseline, as GIF and MP4."""
 
     run: Positional[Path]
-    """Run folder."""
+    """Run folder, or a task id: the actions of its baseline."""
+    demo: bool = False
+    """Write the episode as a demonstration too, for 'simenv train ild' and 'gail'."""
     seed: int | None = None
-    """Seed of the episode; default 10,000, and of a plan the start that it was made for."""
+    """Seed of the episode; default 10,000, of a plan the start that it was made for, and of a
+    baseline 0."""
+    out: Path | None = None
+    """Folder to write to; default the run folder, of a baseline runs/<task>-baseline-<seed>."""
     width: int = 720
     """Width of the frames [pixels]; the height is half of it."""
     device: str | None = None

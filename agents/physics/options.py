@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from tyro.conf import Positional
 
 from agents.options import check_bounds
-from agents.train_options import TrainRun, check_real, check_widths
+from agents.train_options import TrainImitation, TrainRun, check_real, check_widths
 from simenv.errors import ConfigurationError
 
 
@@ -119,3 +119,57 @@ class TrainSAPO(TrainWindows):
         check_real(self, "temperature_learning_rate", at_least=0.0)
         check_real(self, "target_entropy", below=0.0)
         check_real(self, "weight_decay", at_least=0.0)
+
+
+@dataclass(frozen=True)
+class TrainILD(TrainImitation, TrainFirstOrder):
+    """Imitate a demonstration by matching its states, through the simulator."""
+
+    num_envs: int = 16
+    """Environments stepped together."""
+    learning_rate: float = 1e-3
+    """Step size of the policy."""
+    net_arch: tuple[int, ...] = (512, 256)
+    """Hidden layers of the policy."""
+    normalize: bool = True
+    """Standardise observations by the demonstration's."""
+    clip_adjoint: float = 1.0
+    """Bound on the norm of the adjoint state of an environment's own loss at every step; 0: none.
+    """
+    max_grad_norm: float = 0.3
+    """Bound on the norm of the policy's gradient."""
+    match: Literal["statistics", "features", "particles"] = "statistics"
+    """What is matched: statistics of the bodies, the task's features, or some particles."""
+    loss: Literal["chamfer", "pointwise"] = "chamfer"
+    """Each state to the nearest of the demonstration and back, or to that of the same step."""
+    kappa: float = 1.0
+    """Weight of the way from the rollout to the demonstration."""
+    reverse_discount: float = 1.0
+    """Distances of states t steps before the end count this to the power of t."""
+    state_weight: float = 1.0
+    """Weight of the states' distance."""
+    action_weight: float = 0.0
+    """Weight of the actions' distance."""
+    entropy_weight: float = 0.0
+    """Weight of the policy's negative entropy."""
+    squash: bool = True
+    """The loss of an episode is the tanh of the weighted sum."""
+    truncation: int = 10
+    """Steps through which gradients flow; 0: all."""
+    clip_action: float = 1.0
+    """As clip-adjoint, of the adjoint action."""
+    warmup: int = 1_000
+    """Steps of behavioural cloning before the first update."""
+    keep_best: bool = True
+    """At the end, go back to the policy whose episodes had the lowest loss."""
+    initial_std: float = 0.1
+    """Deviation of the policy at first, before tanh."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bounds(self, truncation=0, warmup=0)
+        for name in ("kappa", "state_weight", "action_weight", "clip_action"):
+            check_real(self, name, at_least=0.0)
+        check_real(self, "reverse_discount", above=0.0, at_most=1.0)
+        check_real(self, "entropy_weight")
+        check_real(self, "initial_std", above=0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agents.environments import make_vec
 from agents.learner_training import LearnerTrainer
 from agents.physics.algorithm import FirstOrder
 from agents.physics.options import TrainFirstOrder
@@ -37,6 +38,11 @@ def build_first_order(make: type[FirstOrder], options: TrainFirstOrder) -> First
 
 class FirstOrderTrainer(LearnerTrainer):
     """Evaluates and saves between two windows."""
+
+    def _evaluation_environment(self) -> Any:
+        options, more = self.options, self.agent.evaluation_options()
+        size, device = options.size, options.device  # type: ignore[attr-defined]
+        return make_vec(options.id, options.eval_episodes, size=size, device=device, **more)
 
     def _progress(self) -> dict[str, Any]:
         return {"episodes": float(self.agent.stage.episodes)} | super()._progress()
