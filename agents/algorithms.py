@@ -6,6 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from agents.imitation_options import TrainGAIL
 from agents.offline.cocoa_options import TrainCOCOA
 from agents.offline.model_options import TrainMOBILE, TrainMOPO, TrainOGSRL
 from agents.offline.options import TrainBC, TrainCDSA, TrainCQL, TrainIQL, TrainODICE, TrainTD3BC
@@ -13,7 +14,6 @@ from agents.physics.options import TrainILD, TrainSAPO, TrainSHAC
 from agents.train_options import (
     TrainCAL,
     TrainFLAC,
-    TrainGAIL,
     TrainRun,
     TrainSAC,
     TrainSACLag,

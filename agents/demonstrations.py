@@ -105,8 +105,9 @@ class Demonstration:
         """
         if not self.states:
             raise DatasetError(f"the demonstration of {self.task_id} has no states; record another")
-        to = {} if like is None else {"device": like.device, "dtype": like.dtype}
-        seen = {name: torch.as_tensor(self.states[name]).to(**to) for name in SEEN}
+        seen = {name: torch.as_tensor(self.states[name]) for name in SEEN}
+        if like is not None:
+            seen = {name: values.to(like) for name, values in seen.items()}
         rows, count, dim = seen["x"].shape
         flat, time = seen["x"].new_zeros(rows, count, dim, dim), torch.arange(rows)
         goal = torch.as_tensor(self.goal).to(seen["x"]).expand(rows, -1)
@@ -175,6 +176,7 @@ class Demonstration:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         words = {"format": FORMAT, "task_id": self.task_id, "size": self.size, "seed": self.seed}
+        words["sha256"] = self.digest()
         try:
             with os.fdopen(handle, "wb") as file:
                 np.savez_compressed(file, **words, **self.arrays())  # type: ignore[arg-type]
@@ -196,13 +198,13 @@ def read_demonstration(path: str | Path) -> Demonstration:
     """
     try:
         with Path(path).open("rb") as whole, np.load(whole, allow_pickle=False) as file:
-            # A single array has no names.
             found = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise DatasetError(
             f"{path} does not exist; record a demonstration with 'simenv record RUN --demo'"
         ) from None
-    except (ValueError, AttributeError, OSError, EOFError, BadZipFile, zlib.error) as error:
+    # TypeError: a single array is no archive.
+    except (ValueError, TypeError, OSError, EOFError, BadZipFile, zlib.error) as error:
         raise DatasetError(f"{path} is damaged, or no demonstration ({error})") from error
     return _from_arrays(path, found)
 
@@ -211,9 +213,12 @@ def _from_arrays(path: str | Path, found: dict[str, np.ndarray]) -> Demonstratio
     try:
         if (written := int(found.pop("format"))) != FORMAT:
             raise DatasetError(f"it has format {written}; this version reads format {FORMAT}")
-        words = {"task_id": str(found.pop("task_id")), "size": str(found.pop("size"))}
-        arrays = {name: found.pop(name) for name in ARRAYS}
-        return Demonstration(**words, seed=int(found.pop("seed")), **arrays, states=found)
+        digest, task_id, size = (str(found.pop(name)) for name in ("sha256", "task_id", "size"))
+        seed, arrays = int(found.pop("seed")), [found.pop(name) for name in ARRAYS]
+        demonstration = Demonstration(task_id, size, seed, *arrays, states=found)
+        if demonstration.digest() != digest:
+            raise DatasetError("its arrays are not those of its SHA-256")
+        return demonstration
     except (KeyError, TypeError, ValueError, DatasetError) as error:
         words_of = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise DatasetError(f"{path} is damaged, or no demonstration: {words_of}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -105,36 +105,6 @@ class TrainRun:
         """Keyword arguments of the agent's class."""
         mine = {f.name: getattr(self, f.name) for f in fields(self)}
         return {k: v for k, v in mine.items() if k not in self.RUN}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainImitation(TrainRun):
-    """What every algorithm has that imitates a demonstration."""
-
-    demo: Path | None = None
-    """File of the demonstration, as 'simenv record RUN --demo' writes it. Needed."""
-
-    def resolved(self) -> Self:
-        """With the whole path of the demonstration, which must belong to the task.
-
-        Raises:
-            ConfigurationError: no demonstration is named.
-            DatasetError: it is missing, damaged, or of another task.
-        """
-        from agents.demonstrations import read_demonstration
-
-        if self.demo is None:
-            raise ConfigurationError(
-                "an imitator needs a demonstration: --demo FILE; 'simenv record RUN --demo' and "
-                "'simenv record ID --demo' write one"
-            )
-        read_demonstration(self.demo).require_task(str(self.id))  # type: ignore[attr-defined]
-        return replace(super().resolved(), demo=self.demo.resolve())
-
-    def agent_arguments(self) -> dict[str, Any]:
-        """Keyword arguments of the agent's class."""
-        mine = super().agent_arguments()
-        return mine | {"demonstration": mine.pop("demo")}
 
 
 def check_widths(options: Any, name: str = "net_arch") -> None:
@@ -274,24 +244,6 @@ class TrainFLAC(Train):
         super().__post_init__()
         check_bounds(self, flow_steps=1, policy_delay=1)
         check_real(self, "energy_budget", above=0.0)
-
-
-@dataclass(frozen=True)
-class TrainGAIL(TrainImitation, Train):
-    """Imitate a demonstration by a discriminator and a soft actor-critic."""
-
-    discriminator_arch: tuple[int, ...] = (128, 128)
-    """Hidden layers of the discriminator."""
-    discriminator_learning_rate: float = 3e-4
-    """Its step size."""
-    gradient_penalty: float = 10.0
-    """Weight of the penalty on its slope."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_widths(self, "discriminator_arch")
-        check_real(self, "discriminator_learning_rate", above=0.0)
-        check_real(self, "gradient_penalty", at_least=0.0)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import ClassVar, Literal
 
 from tyro.conf import Positional
 
+from agents.imitation_options import TrainImitation
 from agents.options import check_bounds
-from agents.train_options import TrainImitation, TrainRun, check_real, check_widths
+from agents.train_options import TrainRun, check_real, check_widths
 from simenv.errors import ConfigurationError
 
 

@@ -40,9 +40,10 @@ class FirstOrderTrainer(LearnerTrainer):
     """Evaluates and saves between two windows."""
 
     def _evaluation_environment(self) -> Any:
-        options, more = self.options, self.agent.evaluation_options()
-        size, device = options.size, options.device  # type: ignore[attr-defined]
-        return make_vec(options.id, options.eval_episodes, size=size, device=device, **more)
+        options: Any = self.options
+        given = {"size": options.size, "device": options.device}
+        given |= self.agent.evaluation_options()
+        return make_vec(options.id, options.eval_episodes, **given)
 
     def _progress(self) -> dict[str, Any]:
         return {"episodes": float(self.agent.stage.episodes)} | super()._progress()
