@@ -23,7 +23,7 @@ USAGE = """usage: simenv VERB [options]
                         `--dataset NAME` instead of ID learns from a dataset
   evaluate RUN…         score runs against random actions
   plot RUN…             learning curves as a picture
-  record RUN            an episode as GIF and MP4
+  record RUN            an episode as GIF and MP4, with `--demo` as a demonstration to imitate
   dataset make ID       an offline dataset; `dataset list | info | check` keep them
   baseline [ID…]        action sequences that do each task, with scores
   gallery [ID…]         a page, a GIF and a thumbnail per task

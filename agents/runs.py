@@ -6,7 +6,7 @@ metrics.csv      one row per iteration or evaluation
 result.json      what `simenv identify` found
 checkpoints/     of `optimise` NAME.safetensors; of `train` a folder per step (see checkpoints.py)
 tensorboard/     curves of `train`
-video/           what `simenv record` wrote
+video/           what `simenv record` wrote, and demonstration.npz with --demo
 """
 
 from __future__ import annotations

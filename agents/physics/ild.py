@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -19,6 +20,11 @@ from agents.physics.networks import SmoothActor
 from agents.train_options import check_range
 from simenv.envs.start import Start
 from simenv.errors import ConfigurationError, require_count, require_one_of
+
+FLAT = (
+    "every episode is so far from the demonstration that the tanh of its loss is 1 and has no "
+    "slope; leave it out (squash=False), or clone the demonstration first (warmup)"
+)
 
 
 class ILD(FirstOrder):
@@ -209,8 +215,10 @@ class ILD(FirstOrder):
         found = self.distances(episode)
         loss = self.weigh(found, episode).mean()
         self._keep(loss.detach())
+        if self.squash and loss >= 1.0:
+            warnings.warn(FLAT, RuntimeWarning, stacklevel=2)
         name = "imitation_loss"
-        self.descend(self.actor_optimizer, name, loss, self.max_grad_norm, watch)
+        loss = self.descend(self.actor_optimizer, name, loss, self.max_grad_norm, watch)
         rewards = torch.where(episode.counted, episode.rewards, 0.0)
         more = {"train_return": rewards.sum(dim=0), "entropy": episode.entropies}
         return {name: loss, **found, **more}

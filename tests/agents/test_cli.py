@@ -13,6 +13,7 @@ import simenv
 from agents import cli
 from agents.algorithms import ALGORITHMS
 from agents.controllers import load_controller
+from agents.demonstrations import read_demonstration
 from agents.evaluation import play, play_episodes
 from agents.offline.options import TrainOffline
 from agents.runs import Run, require_id
@@ -117,6 +118,17 @@ def test_record(folder, optimised, capsys):
             durations.append(picture.info["duration"])
     # A frame equal to the one before only lengthens it: time counts the frames.
     assert sum(durations) == (HORIZON + 1) * 50
+
+
+def test_record_a_demonstration(folder, optimised):
+    """`record --demo` keeps the episode that it draws, as `train ild` wants it."""
+    assert simenv_command(folder, f"record {optimised.path} --demo --seed 7 --width {WIDTH}") == 0
+    found = read_demonstration(optimised.path / "demonstration.npz")
+    assert (found.task_id, found.seed, len(found)) == (WALKER, 7, HORIZON)
+    functional = simenv.functional(WALKER)
+    score = play(functional, load_controller(optimised, functional), 7)
+    # Sums of 80 float32 rewards of order one, in another order.
+    assert found.total == pytest.approx(float(score.returns[0]), abs=1e-3)
 
 
 def test_train_writes_a_run(trained):

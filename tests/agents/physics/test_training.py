@@ -1,15 +1,19 @@
-"""`simenv train shac` and `sapo`: run folders, presets, exact resume, and what has no gradients."""
+"""`simenv train shac`, `sapo`, `ild`: run folders, presets, exact resume, what has no gradients."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+import simenv
 from agents.algorithms import ALGORITHMS
+from agents.baselines import load_baseline, replaying
+from agents.demonstrations import demonstrate, read_demonstration
 from agents.options import Resume
 from agents.physics.training import build_first_order
 from agents.runs import Run
-from agents.training import load_agent, resume, train
-from simenv.errors import ConfigurationError
+from agents.training import build, load_agent, make_trainer, resume, train
+from simenv.errors import ConfigurationError, DatasetError
 from tests.agents.physics.test_shac import tensors
 from tests.agents.signatures import assert_same_defaults
 
@@ -50,6 +54,64 @@ def test_a_run(algorithm, tmp_path):
     assert Run(tmp_path / "whole").config["command"] == algorithm
 
 
+FINGER = "simenv/FingerReach2D-v0"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The finger's baseline, cut to three steps."""
+    functional = simenv.functional(FINGER)
+    functional.task.horizon = 3
+    found = demonstrate(functional, replaying(functional, load_baseline(FINGER)), 0, FINGER)
+    return found.save(tmp_path_factory.mktemp("demo") / "finger.npz")
+
+
+def test_an_imitation(demo, tmp_path):
+    """Its first row is that of the clone; resumed, it is the same; it goes for the shown goal."""
+    kind = ALGORITHMS["ild"].options
+    given = {
+        "demo": demo,
+        "num_envs": 2,
+        "net_arch": (8,),
+        "warmup": 2,
+        "truncation": 2,
+        "squash": False,
+        "final_learning_rate": None,
+        "eval_every": 6,
+        "eval_episodes": 1,
+        "save_every": 6,
+        "progress_bar": False,
+    }
+    whole = train("ild", kind(FINGER, **given, steps=12, out=tmp_path / "whole"))
+    found = whole.metrics()
+    assert found["step"] == [0, 6, 12]
+    assert found["episodes"] == [0.0, 2.0, 4.0]
+    assert len(set(found["return_mean"])) > 1
+    train("ild", kind(FINGER, **given, steps=6, out=tmp_path / "half"))
+    other = resume(Resume(tmp_path / "half", steps=12, progress_bar=False))
+    assert other.metrics()["return_mean"][-1] == found["return_mean"][-1]
+    mine, theirs = (tensors(load_agent(run)) for run in (whole, other))
+    assert all((mine[name] == theirs[name]).all() for name in mine)
+    agent, _ = build("ild", kind(FINGER, **given))
+    trainer = make_trainer(whole, agent, kind(FINGER, **given), None)
+    seen = trainer._environment.reset()
+    shown = read_demonstration(demo)
+    # Where it starts is drawn, where it is to go is not.
+    np.testing.assert_allclose(seen[:, 12:], shown.features[:1, 12:], atol=1e-6)
+
+
+def test_an_imitator_needs_a_demonstration_of_its_task(demo, tmp_path):
+    """Otherwise nothing is written."""
+    kind, out = ALGORITHMS["ild"].options, tmp_path / "none"
+    with pytest.raises(ConfigurationError, match="--demo FILE"):
+        train("ild", kind(FINGER, out=out))
+    with pytest.raises(DatasetError, match="recorded in simenv/FingerReach2D-v0, not in simenv/S"):
+        train("ild", kind(WALKER, demo=demo, out=out))
+    with pytest.raises(DatasetError, match="does not exist"):
+        train("ild", kind(FINGER, demo=tmp_path / "nowhere.npz", out=out))
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("task_id", "words"),
     [("Pendulum-v1", "no gradients"), ("simenv/FingerReach2D-Goal-v0", "without '-Goal'")],
@@ -85,6 +147,15 @@ def test_what_has_no_gradients(task_id, words):
         ("sapo", {"temperature_learning_rate": -1.0}),
         ("sapo", {"target_entropy": 0.5}),
         ("sapo", {"weight_decay": -0.1}),
+        ("ild", {"truncation": -1}),
+        ("ild", {"warmup": -1}),
+        ("ild", {"kappa": -1.0}),
+        ("ild", {"reverse_discount": 0.0}),
+        ("ild", {"state_weight": -1.0}),
+        ("ild", {"action_weight": -1.0}),
+        ("ild", {"entropy_weight": float("inf")}),
+        ("ild", {"clip_action": -1.0}),
+        ("ild", {"initial_std": 0.0}),
     ],
 )
 def test_options_outside_their_bounds(algorithm, option):
@@ -93,7 +164,8 @@ def test_options_outside_their_bounds(algorithm, option):
         ALGORITHMS[algorithm].options(WALKER, **option)
 
 
-@pytest.mark.parametrize("algorithm", ["shac", "sapo"])
+@pytest.mark.parametrize("algorithm", ["shac", "sapo", "ild"])
 def test_defaults_are_those_of_the_class(algorithm):
     """An option that is left out means the same in Python and on the command line."""
-    assert_same_defaults(algorithm, ALGORITHMS[algorithm].options(WALKER), "task_options")
+    other = ("task_options", "demonstration")
+    assert_same_defaults(algorithm, ALGORITHMS[algorithm].options(WALKER), *other)
