@@ -46,8 +46,8 @@ class ILD(FirstOrder):
         state_weight: of the states' distance in the loss.
         action_weight: of that of the actions.
         entropy_weight: of the negative entropy of the policy.
-        squash: the loss is the tanh of the weighted sum, so that rollouts that are far off do not
-            outweigh the others.
+        squash: the loss is the tanh of the weighted sum, as in the paper, so that rollouts that are
+            far off do not outweigh the others; those beyond 9 teach nothing at all.
         truncation: steps through which gradients flow; 0: all.
         clip_adjoint: bound on the norm of the adjoint state of an environment's own loss, at every
             step; 0: none.
@@ -85,7 +85,7 @@ class ILD(FirstOrder):
         state_weight: float = 1.0,
         action_weight: float = 0.0,
         entropy_weight: float = 0.0,
-        squash: bool = True,
+        squash: bool = False,
         truncation: int = 10,
         clip_adjoint: float = 1.0,
         clip_action: float = 1.0,

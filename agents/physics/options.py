@@ -153,7 +153,7 @@ class TrainILD(TrainImitation, TrainFirstOrder):
     """Weight of the actions' distance."""
     entropy_weight: float = 0.0
     """Weight of the policy's negative entropy."""
-    squash: bool = True
+    squash: bool = False
     """The loss of an episode is the tanh of the weighted sum."""
     truncation: int = 10
     """Steps through which gradients flow; 0: all."""

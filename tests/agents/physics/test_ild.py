@@ -58,7 +58,7 @@ def test_it_follows_where_cloning_drifts_away(seed, round_trip):
     model = ILD(TwoMasses(32), demonstration=round_trip, **options)
     model.warm_up()
     assert error(model, round_trip) > 1.5
-    model.learn(300 * model.stride)
+    model.learn(200 * model.stride)
     assert error(model, round_trip) < 0.3
 
 
@@ -100,7 +100,7 @@ def test_the_policy_descends_its_loss(short):
     torch.manual_seed(5)
     episode = twin.stage.play(twin.draw, twin._matching, 6, 4)
     apart = alpha_chamfer(episode.matched, twin._matching.target, episode.counted)
-    loss = torch.tanh(apart).mean()
+    loss = apart.mean()
     wanted = torch.autograd.grad(loss, list(twin.actor.parameters()))
     torch.manual_seed(5)
     found = model.iterate()
@@ -125,7 +125,7 @@ def test_the_policy_descends_its_loss(short):
         {"state_weight": 0.3},
         {"action_weight": 1.0},
         {"entropy_weight": 0.1},
-        {"squash": False},
+        {"squash": True},
         {"warmup": 0},
         {"normalize": False},
         {"initial_std": 0.5},
@@ -153,9 +153,9 @@ def test_weights_by_hand(short):
     )
     total = 0.5 * found["state_distance"] + 2.0 * found["action_distance"]
     total = total - 0.1 * episode.entropies.mean(dim=0)
-    torch.testing.assert_close(model.weigh(found, episode), torch.tanh(total))
-    model.squash = False
     torch.testing.assert_close(model.weigh(found, episode), total)
+    model.squash = True
+    torch.testing.assert_close(model.weigh(found, episode), torch.tanh(total))
 
 
 def test_the_best_policy_is_kept(short):
@@ -192,7 +192,7 @@ def test_bounds_are_on_the_adjoints_of_an_environments_own_loss(short):
         model = ILD(
             system,
             demonstration=short,
-            **TINY | {"squash": False, "warmup": 0, "clip_adjoint": bound},
+            **TINY | {"warmup": 0, "clip_adjoint": bound},
         )
         model.max_grad_norm = 1e9
         own = model.draw
@@ -277,7 +277,7 @@ def test_a_gradient_that_is_not_finite_is_skipped(short):
 def test_a_flat_loss_is_said(short):
     """Beyond 9 or so, the tanh is 1 in float32: nothing would be learnt, and nobody would know."""
     with pytest.warns(RuntimeWarning, match="has no slope"):
-        make(short, kappa=1e3, warmup=0).learn(18)
+        make(short, squash=True, kappa=1e3, warmup=0).learn(18)
 
 
 def test_goes_on_exactly(short, tmp_path):

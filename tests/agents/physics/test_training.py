@@ -75,7 +75,6 @@ def test_an_imitation(demo, tmp_path):
         "net_arch": (8,),
         "warmup": 2,
         "truncation": 2,
-        "squash": False,
         "final_learning_rate": None,
         "eval_every": 6,
         "eval_episodes": 1,
