@@ -214,8 +214,9 @@ def _from_arrays(path: str | Path, found: dict[str, np.ndarray]) -> Demonstratio
         if (written := int(found.pop("format"))) != FORMAT:
             raise DatasetError(f"it has format {written}; this version reads format {FORMAT}")
         digest, task_id, size = (str(found.pop(name)) for name in ("sha256", "task_id", "size"))
-        seed, arrays = int(found.pop("seed")), [found.pop(name) for name in ARRAYS]
-        demonstration = Demonstration(task_id, size, seed, *arrays, states=found)
+        seed = int(found.pop("seed"))
+        features, actions, rewards, goal = (found.pop(name) for name in ARRAYS)
+        demonstration = Demonstration(task_id, size, seed, features, actions, rewards, goal, found)
         if demonstration.digest() != digest:
             raise DatasetError("its arrays are not those of its SHA-256")
         return demonstration
