@@ -241,7 +241,7 @@ def test_a_dataset_of_one_episode(finger):
     assert data.truncated.tolist() == [False] * 14 + [True]
     assert not data.terminated.any()
     assert data.episodes.unique().tolist() == [0]
-    model = BC(data, FINGER, seed=0, batch_size=16, net_arch=(64,), learning_rate=3e-3).learn(400)
+    model = BC(data, FINGER, seed=0, batch_size=16, net_arch=(64,), learning_rate=1e-2).learn(150)
     acted, _ = model.predict(finger.features[:-1])
     # A tenth of what always playing the mean action would cost.
     spread = float(((finger.actions - finger.actions.mean(axis=0)) ** 2).mean())

@@ -67,7 +67,7 @@ def test_it_does_what_it_was_shown(sign):
         gradient_penalty=1.0,
         policy_kwargs={"net_arch": [32]},
         seed=0,
-    ).learn(2_000)
+    ).learn(1_000)
     assert regret(model, Bandit(slope=sign * 0.8)) < 0.1
     assert regret(model, Bandit(slope=-sign * 0.8)) > 0.5
 
