@@ -1,0 +1,84 @@
+"""The benchmark of imitation: its jobs and their order, and what its table says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.demonstrations import Demonstration
+from benchmarks import imitation
+
+
+@pytest.fixture
+def out(tmp_path) -> Path:
+    """A folder with a demonstration of the rope, which returns 10."""
+    rewards = np.full(4, 2.5, np.float32)
+    shown = Demonstration(
+        "simenv/RopePush-v0",
+        "small",
+        0,
+        np.zeros((5, 124), np.float32),
+        np.zeros((4, 2), np.float32),
+        rewards,
+    )
+    file = imitation.Show("rope", tmp_path).file
+    file.parent.mkdir()
+    shown.save(file)
+    return tmp_path
+
+
+def test_demonstrations_come_first(tmp_path):
+    """The walker's search before its episode, that before what imitates it; the rope needs none."""
+    jobs, wanted = imitation.plan(imitation.parse(["--out", str(tmp_path), "--seeds", "0", "1"]))
+    names = [job.name for job in jobs]
+    assert names[:3] == ["walker-search", "walker-demonstration", "rope-demonstration"]
+    for job in jobs:
+        assert all(names.index(need) < names.index(job.name) for need in job.needs)
+    assert len(wanted) == 2 * 2 * 3
+    show, rope = jobs[1].words(), jobs[2].words()
+    assert show[:4] == ["record", str(tmp_path / "walker-search"), "--demo", "--seed"]
+    assert rope[1] == "simenv/RopePush-v0"
+
+
+def test_commands_are_understood(tmp_path):
+    """Every training's options make sense to `simenv train`; a begun one is gone on with."""
+    from agents.algorithms import ALGORITHMS
+    from agents.cli import _train_options
+
+    for task in imitation.TASKS:
+        for method in ("ild", "gail"):
+            job = imitation.Training(task, method, 3, tmp_path)
+            words = job.words()
+            options = _train_options(method, ALGORITHMS[method].options, words[2:])
+            assert (options.seed, options.steps) == (3, job.steps)
+            assert options.demo == job.show.file
+            job.run.path.mkdir()
+            job.run.write_json("config.json", {})
+            assert job.words()[:2] == ["train", "--resume"]
+
+
+def test_policies_are_played_once(out, monkeypatch):
+    """What they came to is kept, and counted between random actions and the demonstrator."""
+    played = []
+
+    def play(job):
+        played.append(job.name)
+        return {"own": 10.0 if job.seed else -42.01142120361328, "pose": 10.0, "material": 10.0}
+
+    monkeypatch.setattr(imitation, "played", play)
+    clones = [imitation.Cloning("rope", seed, out) for seed in (0, 1)]
+    for _ in range(2):
+        rows = imitation.report(clones, out)
+    assert played == ["rope-bc-seed0", "rope-bc-seed1"]
+    assert [row["own"] for row in rows] == [-42.01142120361328, 10.0]
+    assert "| rope | bc | -16.0: 50 (0 – 100) |" in (out / "table.md").read_text()
+    assert json.loads((out / "rope-bc-seed1.json").read_text())["pose"] == 10.0
+
+
+def test_cloning_learns_the_demonstration(out):
+    """Its actions are nothing but zeros, and so are the clone's."""
+    agent = imitation.Cloning("rope", 0, out).agent()
+    assert np.abs(agent.predict(np.zeros((3, 124), np.float32))[0]).max() < 0.05
