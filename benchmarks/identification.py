@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from agents.plots import COLORS
-from agents.runs import Run
+from benchmarks import jobs
 from benchmarks.comparison import head, line
 from benchmarks.processes import add_options, command, require_positive, write_rows
 from simenv.registry import PROBLEMS
@@ -50,7 +49,7 @@ LEAST_SHOWN = 1e-4
 
 
 @dataclass(frozen=True)
-class Search:
+class Search(jobs.RunJob):
     """A search for a material's parameters.
 
     Attributes:
@@ -66,7 +65,7 @@ class Search:
     start: str
     seed: int
     out: Path
-    needs: tuple[str, ...] = ()
+    guess: float = 45.0
 
     @property
     def name(self) -> str:
@@ -78,28 +77,9 @@ class Search:
         """Searches that take equally long."""
         return f"{self.material}-{self.method}"
 
-    @property
-    def guess(self) -> float:
-        """Seconds that it takes."""
-        return 45.0
-
-    @property
-    def run(self) -> Run:
-        """The run, whether it has begun or not."""
-        return Run(self.out / self.name)
-
     def done(self) -> bool:
         """Whether it has written its result."""
         return (self.run.path / "result.json").is_file()
-
-    def seconds(self) -> float:
-        """What the search took."""
-        return self.run.metrics()["seconds"][-1]
-
-    def clear(self) -> None:
-        """Take away what was broken off: the command wants a fresh folder."""
-        if not self.done():
-            shutil.rmtree(self.run.path, ignore_errors=True)
 
     def words(self) -> list[str]:
         """The command."""
@@ -258,12 +238,11 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> int:
     """Search and tabulate; the exit code (see `processes.command`)."""
     options = parse(words)
-    jobs = plan(options)
+    searches = plan(options)
     if not options.dry_run:
-        for job in jobs:
-            job.clear()
+        jobs.clear(searches)
         os.environ.setdefault("TQDM_DISABLE", "1")
-    return command(options, jobs, partial(report, jobs, options.out))
+    return command(options, searches, partial(report, searches, options.out))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -28,12 +27,11 @@ import numpy as np
 import torch
 
 from agents import BC
-from agents.datasets.experts import finished
 from agents.demonstrations import read_demonstration
 from agents.environments import make_vec
 from agents.evaluation import collect_episodes
-from agents.runs import Run
 from agents.training import load_agent
+from benchmarks import jobs
 from benchmarks.comparison import head, line
 from benchmarks.processes import Job, add_options, command, require_positive, write_rows
 from simenv.listing import load_scores
@@ -45,24 +43,22 @@ class Task(NamedTuple):
 
     Attributes:
         id: of the task.
-        optimise: flags of the search for a demonstrator; "": the suite's baseline demonstrates.
+        searched: whether a gait is optimised to demonstrate; else the suite's baseline does.
         ild: flags of `simenv train ild`.
         ild_steps: environment steps that it gets.
         gail_steps: those of `simenv train gail`.
     """
 
     id: str
-    optimise: str
+    searched: bool
     ild: str
     ild_steps: int
     gail_steps: int = 20_000
 
 
 TASKS = {
-    "walker": Task(
-        "simenv/SoftWalker2D-v0", "--iterations 60", "--num-envs 8 --learning-rate 1e-4", 25_600
-    ),
-    "rope": Task("simenv/RopePush-v0", "", "--num-envs 8 --learning-rate 1e-4", 19_200),
+    "walker": Task("simenv/SoftWalker2D-v0", True, "--num-envs 8 --learning-rate 1e-4", 25_600),
+    "rope": Task("simenv/RopePush-v0", False, "--num-envs 8 --learning-rate 1e-4", 19_200),
 }
 STARTS: dict[str, dict[str, bool]] = {
     "own": {},
@@ -79,39 +75,24 @@ EPISODES, SEED = 20, 20_000
 
 
 @dataclass(frozen=True)
-class Search:
+class Search(jobs.Search):
     """The search for a demonstrator."""
 
     task: str
     out: Path
-    needs: tuple[str, ...] = ()
     group: str = "search"
     guess: float = 150.0
+    iterations: int = 60
 
     @property
     def name(self) -> str:
         """Of the run's folder."""
         return f"{self.task}-search"
 
-    @property
-    def run(self) -> Run:
-        """Its run."""
-        return Run(self.out / self.name)
-
-    def done(self) -> bool:
-        """Whether its last iteration has been written."""
-        if not (self.run.path / "metrics.csv").is_file():
-            return False
-        return len(self.run.metrics().get("iteration", [])) == self.run.config["iterations"]
-
-    def seconds(self) -> float:
-        """What it took."""
-        return self.run.metrics()["seconds"][-1]
-
     def words(self) -> list[str]:
-        """The command; what a search that was broken off has left must be gone."""
-        task = TASKS[self.task]
-        return ["optimise", task.id, *task.optimise.split(), "--out", str(self.run.path)]
+        """The command."""
+        flags = ["--iterations", str(self.iterations), "--out", str(self.run.path)]
+        return ["optimise", TASKS[self.task].id, *flags]
 
 
 @dataclass(frozen=True)
@@ -136,7 +117,7 @@ class Show:
     @property
     def search(self) -> Search | None:
         """Where the demonstrator comes from; None: from the suite's baselines."""
-        return Search(self.task, self.out) if TASKS[self.task].optimise else None
+        return Search(self.task, self.out) if TASKS[self.task].searched else None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -158,7 +139,7 @@ class Show:
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(jobs.Training):
     """An imitator with a seed."""
 
     task: str
@@ -192,34 +173,18 @@ class Training:
         return (self.show.name,)
 
     @property
-    def run(self) -> Run:
-        """The run, whether it has begun or not."""
-        return Run(self.out / self.name)
-
-    @property
     def steps(self) -> int:
         """Environment steps."""
         task = TASKS[self.task]
         return task.ild_steps if self.method == "ild" else task.gail_steps
 
-    def done(self) -> bool:
-        """Whether its last checkpoint is there."""
-        return finished(self.run, self.steps)
-
-    def seconds(self) -> float:
-        """What it took, over all resumes."""
-        return self.run.metrics()["seconds"][-1]
-
-    def words(self) -> list[str]:
-        """The command that begins it or goes on with it."""
-        if (self.run.path / "config.json").exists():
-            return ["train", "--resume", str(self.run.path), "--no-progress-bar"]
+    def begin(self) -> list[str]:
+        """The command."""
         task, every = TASKS[self.task], str(self.steps // 4)
         words = ["train", self.method, task.id, "--demo", str(self.show.file)]
         words += ["--steps", str(self.steps), "--eval-every", every, "--save-every", every]
         words += task.ild.split() if self.method == "ild" else []
-        words += ["--seed", str(self.seed), "--out", str(self.run.path)]
-        return [*words, "--no-progress-bar"]
+        return [*words, "--seed", str(self.seed)]
 
     def agent(self) -> Any:
         """What was learnt."""
@@ -342,17 +307,10 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> int:
     """Demonstrate, imitate and tabulate; the exit code (see `processes.command`)."""
     options = parse(words)
-    jobs, wanted = plan(options)
+    todo, wanted = plan(options)
     if not options.dry_run:
-        clear(jobs)
-    return command(options, jobs, partial(report, wanted, options.out))
-
-
-def clear(jobs: Sequence[Job]) -> None:
-    """Remove searches that were broken off: they cannot be gone on with."""
-    for job in jobs:
-        if isinstance(job, Search) and not job.done():
-            shutil.rmtree(job.run.path, ignore_errors=True)
+        jobs.clear(todo)
+    return command(options, todo, partial(report, wanted, options.out))
 
 
 if __name__ == "__main__":

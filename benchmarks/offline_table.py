@@ -31,9 +31,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agents.datasets.experts import finished
 from agents.datasets.names import dataset_name, local_names
-from agents.runs import Run
+from benchmarks import jobs
 from benchmarks.comparison import tables
 from benchmarks.processes import add_options, command, require_positive, write_rows
 from simenv.registry import TASKS
@@ -143,7 +142,7 @@ class Make:
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(jobs.Training):
     """An agent to be trained on a dataset with a seed.
 
     Attributes:
@@ -181,11 +180,6 @@ class Training:
         return f"{self.group}-seed{self.seed}"
 
     @property
-    def run(self) -> Run:
-        """The run, whether it has begun or not."""
-        return Run(self.out / self.name)
-
-    @property
     def data(self) -> Data:
         """What it learns from."""
         return DATASETS[self.data_label]
@@ -205,18 +199,8 @@ class Training:
         """Seconds that it takes."""
         return self.agent.fit + self.steps * self.agent.milliseconds / 1000.0
 
-    def done(self) -> bool:
-        """Whether its last checkpoint is there."""
-        return finished(self.run, self.steps)
-
-    def seconds(self) -> float:
-        """What it took, over all resumes."""
-        return self.run.metrics()["seconds"][-1]
-
-    def words(self) -> list[str]:
-        """The command that begins it or goes on with it."""
-        if (self.run.path / "config.json").exists():
-            return ["train", "--resume", str(self.run.path), "--no-progress-bar"]
+    def begin(self) -> list[str]:
+        """The command."""
         every = str(max(1, self.steps // EVALUATIONS))
         words = ["train", self.agent.algorithm, "--dataset", Make(self.data).name]
         words += ["--seed", str(self.seed), "--steps", str(self.steps)]
@@ -224,7 +208,7 @@ class Training:
         words += ["--eval-episodes", str(self.agent.episodes), *self.agent.flags]
         if self.base is not None:
             words += ["--policy", str(self.base.run.path)]
-        return [*words, "--out", str(self.run.path), "--no-progress-bar"]
+        return words
 
     def row(self) -> dict[str, Any]:
         """What came of it; score and cost are means of the evaluations that count."""
@@ -299,10 +283,10 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parse(words)
     root = options.out / "datasets"
     os.environ["MINARI_DATASETS_PATH"] = str(root.resolve())
-    jobs, wanted = plan(options)
+    todo, wanted = plan(options)
     if not options.dry_run:
         root.mkdir(parents=True, exist_ok=True)
-    return command(options, jobs, partial(report, wanted, options.out))
+    return command(options, todo, partial(report, wanted, options.out))
 
 
 if __name__ == "__main__":

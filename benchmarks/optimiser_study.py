@@ -17,7 +17,6 @@ and 100 that of the suite's baseline, both over five starts (`simenv list`).
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,10 +26,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agents.datasets.experts import finished
 from agents.plots import COLORS, DASHES, band
-from agents.runs import Run
 from agents.statistics import estimate, iqm
+from benchmarks import jobs
 from benchmarks.comparison import head, line
 from benchmarks.processes import add_options, command, require_positive, write_rows
 from simenv.listing import load_scores
@@ -103,7 +101,7 @@ REACHED = (50.0, 90.0)
 
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(jobs.RunJob):
     """A method on a task with a seed.
 
     Attributes:
@@ -117,7 +115,7 @@ class Trial:
     method: str
     seed: int
     out: Path
-    needs: tuple[str, ...] = ()
+    guess: float = 180.0
 
     @property
     def group(self) -> str:
@@ -128,54 +126,6 @@ class Trial:
     def name(self) -> str:
         """Of the run's folder."""
         return f"{self.group}-seed{self.seed}"
-
-    @property
-    def guess(self) -> float:
-        """Seconds that it takes."""
-        return 180.0
-
-    @property
-    def run(self) -> Run:
-        """The run, whether it has begun or not."""
-        return Run(self.out / self.name)
-
-    @property
-    def iterations(self) -> int:
-        """Of a search."""
-        task = TASKS[self.task]
-        return task.steps // (SEARCHES[self.method].population * IDS[task.id].horizon)
-
-    def done(self) -> bool:
-        """Whether all of its steps have been taken."""
-        if self.method == SAC:
-            return finished(self.run, TASKS[self.task].steps)
-        if not (self.run.path / "metrics.csv").is_file():
-            return False
-        return len(self.run.metrics().get("iteration", [])) == self.iterations
-
-    def seconds(self) -> float:
-        """What it took."""
-        return self.run.metrics()["seconds"][-1]
-
-    def words(self) -> list[str]:
-        """The command that begins it or, of SAC, goes on with it."""
-        task, seed = TASKS[self.task], ["--seed", str(self.seed), "--out", str(self.run.path)]
-        if self.method != SAC:
-            search = SEARCHES[self.method]
-            flags = f"{search.flags} {task.policy} --iterations {self.iterations}".split()
-            return ["optimise", task.id, *flags, *seed]
-        if (self.run.path / "config.json").exists():
-            return ["train", "--resume", str(self.run.path), "--no-progress-bar"]
-        every = str(task.steps // 20)
-        flags = ["--steps", str(task.steps), "--eval-every", every, "--save-every", every]
-        return ["train", SAC, task.id, *flags, "--no-progress-bar", *seed]
-
-    def clear(self) -> None:
-        """Remove a search that was broken off: it cannot be gone on with."""
-        if self.method != SAC and not self.done():
-            shutil.rmtree(self.run.path, ignore_errors=True)
-
-    # -------------------------------------------------------------- what came of it
 
     def curve(self) -> dict[str, list[float]]:
         """Steps and the best score so far."""
@@ -195,6 +145,38 @@ class Trial:
         return row | {"seconds": self.seconds()}
 
 
+class Search(Trial, jobs.Search):
+    """One by `simenv optimise`."""
+
+    @property
+    def iterations(self) -> int:
+        """As many as the steps allow."""
+        task = TASKS[self.task]
+        return task.steps // (SEARCHES[self.method].population * IDS[task.id].horizon)
+
+    def words(self) -> list[str]:
+        """The command."""
+        task, search = TASKS[self.task], SEARCHES[self.method]
+        flags = f"{search.flags} {task.policy} --iterations {self.iterations}".split()
+        where = ["--seed", str(self.seed), "--out", str(self.run.path)]
+        return ["optimise", task.id, *flags, *where]
+
+
+class Training(Trial, jobs.Training):
+    """One by `simenv train sac`."""
+
+    @property
+    def steps(self) -> int:
+        """Of the study."""
+        return TASKS[self.task].steps
+
+    def begin(self) -> list[str]:
+        """The command, with twenty evaluations."""
+        every = str(self.steps // 20)
+        flags = ["--steps", str(self.steps), "--eval-every", every, "--save-every", every]
+        return ["train", SAC, TASKS[self.task].id, *flags, "--seed", str(self.seed)]
+
+
 def references(task_id: str) -> tuple[float, float]:
     """Mean returns of random actions and of the baseline."""
     scores = load_scores()[find(task_id).family]
@@ -208,10 +190,10 @@ def reached(curve: dict[str, list[float]], bound: float) -> int | str:
     return "" if found is None else int(found)
 
 
-def plan(options: argparse.Namespace) -> list[Trial]:
+def plan(options: argparse.Namespace) -> list[Search | Training]:
     """All trials: every one has its first seed before any has its second."""
     return [
-        Trial(task, method, seed, options.out)
+        (Training if method == SAC else Search)(task, method, seed, options.out)
         for seed in dict.fromkeys(options.seeds)
         for task in dict.fromkeys(options.tasks)
         for method in dict.fromkeys(options.methods)
@@ -222,7 +204,7 @@ def plan(options: argparse.Namespace) -> list[Trial]:
 # ------------------------------------------------------------------------------- results
 
 
-def report(trials: Sequence[Trial], out: Path) -> list[dict[str, Any]]:
+def report(trials: Sequence[Search | Training], out: Path) -> list[dict[str, Any]]:
     """Write rows.csv, table.md and curves.png of the trials that are done; the rows."""
     done = [trial for trial in trials if trial.done()]
     rows = [trial.row() for trial in done]
@@ -333,8 +315,7 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parse(words)
     trials = plan(options)
     if not options.dry_run:
-        for trial in trials:
-            trial.clear()
+        jobs.clear(trials)
     return command(options, trials, partial(report, trials, options.out))
 
 

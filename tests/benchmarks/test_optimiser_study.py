@@ -11,6 +11,7 @@ import pytest
 from agents import cli
 from agents.runs import Run
 from benchmarks import optimiser_study as study
+from benchmarks.jobs import clear
 from benchmarks.processes import Pool
 
 WALKER = "simenv/SoftWalker2D-v0"
@@ -62,16 +63,15 @@ def test_a_study_goes_on_and_repeats_nothing(begun, tmp_path):
 
 def test_sac_is_gone_on_with(tmp_path):
     """From its folder, if there is one; searches keep nothing of a broken-off run."""
-    trial = study.Trial("sand", "sac", 3, tmp_path)
+    trial = study.Training("sand", "sac", 3, tmp_path)
     assert trial.words()[:3] == ["train", "sac", "simenv/SandSmooth-v0"]
     trial.run.path.mkdir()
     trial.run.write_json("config.json", {})
     assert trial.words()[:3] == ["train", "--resume", str(trial.run.path)]
-    trial.clear()
-    assert trial.run.path.exists()
-    search = study.Trial("sand", "adam", 3, tmp_path)
+    search = study.Search("sand", "adam", 3, tmp_path)
     search.run.path.mkdir()
-    search.clear()
+    clear([trial, search])
+    assert trial.run.path.exists()
     assert not search.run.path.exists()
 
 
@@ -79,7 +79,7 @@ def test_every_method_gets_the_same_steps():
     """As many whole iterations as the budget has room for, at least nine tenths of it."""
     for name, search in study.SEARCHES.items():
         for key, task in study.TASKS.items():
-            taken = study.Trial(key, name, 0, Path()).iterations
+            taken = study.Search(key, name, 0, Path()).iterations
             taken *= search.population * study.IDS[task.id].horizon
             assert 0.9 * task.steps <= taken <= task.steps
 
@@ -87,7 +87,7 @@ def test_every_method_gets_the_same_steps():
 def test_curves_are_normalised_and_never_fall(tmp_path):
     """0 is what random actions earn, 100 the baseline; SAC's is its best evaluation so far."""
     low, high = study.references(WALKER)
-    trial = study.Trial("walker", "sac", 0, tmp_path)
+    trial = study.Training("walker", "sac", 0, tmp_path)
     trial.run.path.mkdir()
     middle = 0.5 * (low + high)
     for step, value in ((0, low), (10, middle), (20, low), (30, high)):
