@@ -71,7 +71,15 @@ def load_baseline(task_id: str) -> Baseline:
             return Baseline(file["actions"], file["returns"], file["success"])
     except FileNotFoundError:
         raise RunError(f"{path} does not exist; make it with 'simenv baseline {task_id}'") from None
-    except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error) as error:
+    except (
+        ValueError,
+        KeyError,
+        OSError,
+        EOFError,
+        RuntimeError,
+        BadZipFile,
+        zlib.error,
+    ) as error:
         raise RunError(
             f"{path} is damaged ({error}); make it again with 'simenv baseline {task_id}'"
         ) from error

@@ -66,6 +66,11 @@ class Demonstration:
     states: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # Networks and states are in float32.
+        for name in ARRAYS:
+            values = getattr(self, name)
+            if values.dtype == np.float64:
+                object.__setattr__(self, name, values.astype(np.float32))
         steps = len(self)
         if self.actions.ndim != 2 or not steps:
             raise DatasetError(f"actions have shape {self.actions.shape}, expected (T, A), T >= 1")
@@ -80,6 +85,8 @@ class Demonstration:
                 raise DatasetError(f"{name} has {len(values)} rows, expected {steps + 1}")
             if values.dtype.kind != "f" or not np.isfinite(values).all():
                 raise DatasetError(f"{name} must hold finite numbers")
+        if np.abs(self.actions).max() > 1.0:
+            raise DatasetError("actions must lie in [-1, 1]")
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -150,6 +157,18 @@ class Demonstration:
             f"the demonstration was recorded in {self.task_id}, not in {task_id}; record one there"
         )
 
+    def require_size(self, size: str) -> None:
+        """Raise `DatasetError` unless it was recorded with a size of the task, if it has any."""
+        if self.size not in ("", size):
+            raise DatasetError(
+                f"the demonstration of {self.task_id} has the size {self.size!r}, not {size!r}; "
+                "record one there"
+            )
+
+    def start_options(self) -> dict[str, Any]:
+        """Reset options of environments that are to pursue its goal; none without a goal."""
+        return {"target": self.goal} if len(self.goal) else {}
+
     def require_spaces(self, observation_space: Any, action_space: Any) -> None:
         """Raise `DatasetError` unless it has as many features and actions as these spaces."""
         mine = (self.features.shape[1], self.actions.shape[1])
@@ -170,13 +189,18 @@ class Demonstration:
 
     # ------------------------------------------------------------------ the file
 
+    def seal(self) -> str:
+        """SHA-256 of all that its file holds, in hexadecimal digits."""
+        words = f"{self.task_id} {self.size} {self.seed} {self.digest()}"
+        return hashlib.sha256(words.encode()).hexdigest()
+
     def save(self, path: str | Path) -> Path:
         """Write it as .npz, whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         words = {"format": FORMAT, "task_id": self.task_id, "size": self.size, "seed": self.seed}
-        words["sha256"] = self.digest()
+        words["sha256"] = self.seal()
         try:
             with os.fdopen(handle, "wb") as file:
                 np.savez_compressed(file, **words, **self.arrays())  # type: ignore[arg-type]
@@ -203,8 +227,16 @@ def read_demonstration(path: str | Path) -> Demonstration:
         raise DatasetError(
             f"{path} does not exist; record a demonstration with 'simenv record RUN --demo'"
         ) from None
-    # TypeError: a single array is no archive.
-    except (ValueError, TypeError, OSError, EOFError, BadZipFile, zlib.error) as error:
+    # TypeError: a single array is no archive. RuntimeError: it claims to be encrypted.
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        EOFError,
+        RuntimeError,
+        BadZipFile,
+        zlib.error,
+    ) as error:
         raise DatasetError(f"{path} is damaged, or no demonstration ({error})") from error
     return _from_arrays(path, found)
 
@@ -217,8 +249,8 @@ def _from_arrays(path: str | Path, found: dict[str, np.ndarray]) -> Demonstratio
         seed = int(found.pop("seed"))
         features, actions, rewards, goal = (found.pop(name) for name in ARRAYS)
         demonstration = Demonstration(task_id, size, seed, features, actions, rewards, goal, found)
-        if demonstration.digest() != digest:
-            raise DatasetError("its arrays are not those of its SHA-256")
+        if demonstration.seal() != digest:
+            raise DatasetError("it does not hold what its SHA-256 was made of")
         return demonstration
     except (KeyError, TypeError, ValueError, DatasetError) as error:
         words_of = f"it has no {error}" if isinstance(error, KeyError) else str(error)

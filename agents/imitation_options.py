@@ -31,8 +31,18 @@ class TrainImitation(TrainRun):
                 "an imitator needs a demonstration: --demo FILE; 'simenv record RUN --demo' and "
                 "'simenv record ID --demo' write one"
             )
-        read_demonstration(self.demo).require_task(str(self.id))  # type: ignore[attr-defined]
+        demonstration = read_demonstration(self.demo)
+        demonstration.require_task(str(self.id))  # type: ignore[attr-defined]
+        demonstration.require_size(str(self.size))  # type: ignore[attr-defined]
         return replace(super().resolved(), demo=self.demo.resolve())
+
+    def environment_options(self) -> dict[str, Any]:
+        """Environments pursue the demonstration's goal."""
+        from agents.demonstrations import read_demonstration
+
+        assert self.demo is not None
+        chosen = read_demonstration(self.demo).start_options()
+        return {"reset_options": chosen} if chosen else {}
 
     def agent_arguments(self) -> dict[str, Any]:
         """Keyword arguments of the agent's class."""

@@ -22,7 +22,7 @@ from agents.trajopt.samplers import Sampler
 from agents.trajopt.trials import Trials
 from simenv.envs.functional import Functional
 from simenv.envs.task import load_task
-from simenv.errors import RunError
+from simenv.errors import ConfigurationError, RunError
 from simenv.mpm.device import resolve_device
 from simenv.registry import face_of
 
@@ -38,12 +38,12 @@ def run_optimise(options: Optimise) -> Run:
     return _recede(options) if options.receding else _sample(options)
 
 
-def _functional(options: Optimise, count: int) -> Functional:
+def _functional(options: Optimise, count: int, softness: float = 0.0) -> Functional:
     return Functional(
         options.id,
         num_envs=count,
         size=options.size,
-        softness=options.schemes.softness,
+        softness=softness,
         device=options.device,
     )
 
@@ -55,14 +55,17 @@ def _descend(options: Optimise) -> Run:
     check_options(
         method=options.method, iterations=options.iterations, learning_rate=options.learning_rate
     )
-    functional = _functional(options, options.population or SETS)
+    count, softness = options.population or SETS, options.schemes.softness
+    functional = _functional(options, count, softness)
     check_schemes(options.schemes, functional.task)
     policy = make_policy(
         options.policy, functional.task, functional.num_envs, options.seed, options.knots
     )
     if options.initial is not None:
         # The first set as it was found, the others a little beside it.
-        policy.set_table(_found(options.initial, policy) + _shaken(policy, options.seed))
+        policy.set_table(
+            _found(options.initial, policy, options.policy) + _shaken(policy, options.seed)
+        )
         policy.project()
     run = Run.create("optimise", options, options.seed)
     with Progress(run, options.iterations) as progress:
@@ -74,6 +77,7 @@ def _descend(options: Optimise) -> Run:
             learning_rate=options.learning_rate,
             schemes=options.schemes,
             seed=options.seed,
+            judge=_functional(options, count) if softness else None,
             report=progress,
             save=lambda best: run.save("best", best),
         )
@@ -88,13 +92,16 @@ def _shaken(policy: Policy, seed: int) -> Tensor:
     return steps
 
 
-def _found(path: Path, policy: Policy) -> Tensor:
+def _found(path: Path, policy: Policy, kind: str) -> Tensor:
     """The table (1, R, A) of a run's best parameters, in the shape of a policy's sets.
 
     Raises:
         RunError: no such run, or one of another policy.
     """
-    found = Run(path).load("best")
+    run = Run(path)
+    if run.config.get("policy") != kind:
+        raise RunError(f"{path} holds no {kind}; take a run of the same policy")
+    found = run.load("best")
     wanted = {name: value.shape[1:] for name, value in policy.state_dict().items()}
     shapes = {name: value.shape[1:] for name, value in found.items()}
     if shapes != wanted:
@@ -110,7 +117,7 @@ def _sample(options: Optimise) -> Run:
     lone = _lone_policy(options)
     sampler = _sampler(options, (lone.table.shape[1], lone.table.shape[2]), lone.bound)
     if options.initial is not None:
-        sampler.centre(_found(options.initial, lone)[0])
+        sampler.centre(_found(options.initial, lone, options.policy)[0])
     functional = _functional(options, sampler.most + 1)
     check_schemes(options.schemes, functional.task)
     policy = make_policy(options.policy, functional.task, functional.num_envs, knots=options.knots)
@@ -170,6 +177,10 @@ def _recede(options: Optimise) -> Run:
     )
     stage = _functional(options, 1)
     check_schemes(options.schemes, stage.task)
+    if options.receding > stage.task.horizon:
+        raise ConfigurationError(
+            f"receding = {options.receding} must be at most the horizon, {stage.task.horizon}"
+        )
     player = Receding(fresh, trials, options.iterations)
     run = Run.create("optimise", options, options.seed)
     done = torch.zeros_like(lone.table)
@@ -178,6 +189,9 @@ def _recede(options: Optimise) -> Run:
         for t in range(stage.task.horizon):
             done[:, t] = action = player(state, t)
             after = stage.transition(state, action)
+            if bool(after.failed):
+                tqdm.write(f"step {t} broke: the episode ends there")
+                break
             total += float(stage.reward(state, action, after))
             success = success or bool(stage.success(after))
             run.save("best", {"actions": done})
@@ -189,7 +203,7 @@ def _recede(options: Optimise) -> Run:
                     "success_best": float(success),
                 }
             )
-            if bool(stage.terminal(after) | after.failed):
+            if bool(stage.terminal(after)):
                 break
             state = after
     return run

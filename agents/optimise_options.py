@@ -16,7 +16,15 @@ Method = Literal["adam", "lbfgs", "cem", "icem", "mppi", "cmaes", "cbo"]
 Kind = Literal["gait", "open-loop", "plan", "feedback"]
 GRADIENT = ("adam", "lbfgs")
 """Methods that go by gradients through the simulator; the others sample."""
-OF_GRADIENTS = ("window", "clip", "clip_action", "normalize", "loss_start", "freeze")
+OF_GRADIENTS = (
+    "window",
+    "softness",
+    "clip",
+    "clip_action",
+    "normalize",
+    "loss_start",
+    "freeze",
+)
 """Schemes that say nothing to a sampler."""
 
 

@@ -101,6 +101,10 @@ class TrainRun:
         """With everything that the options leave to what they name; nothing here."""
         return self
 
+    def environment_options(self) -> dict[str, Any]:
+        """Options of the environments beside id, size and device; none here."""
+        return {}
+
     def agent_arguments(self) -> dict[str, Any]:
         """Keyword arguments of the agent's class."""
         mine = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -116,7 +116,12 @@ def make_trainer(run: Run, agent: Any, options: TrainRun, feed: GoalFeed | None)
 def make_environment(options: Any, num_envs: int) -> VecEnv:
     """Environments of a run."""
     return make_vec(
-        options.id, num_envs, cost=options.cost, size=options.size, device=options.device
+        options.id,
+        num_envs,
+        cost=options.cost,
+        size=options.size,
+        device=options.device,
+        **options.environment_options(),
     )
 
 

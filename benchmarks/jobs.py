@@ -79,7 +79,9 @@ class Search(RunJob):
 
     def done(self) -> bool:
         """Whether its last iteration has been written."""
-        if not (self.run.path / "metrics.csv").is_file():
+        # Without a best one nothing was finite.
+        needed = ("metrics.csv", "checkpoints/best.safetensors")
+        if not all((self.run.path / name).is_file() for name in needed):
             return False
         return len(self.run.metrics().get("iteration", [])) == self.iterations
 

@@ -127,10 +127,6 @@ class FirstOrder(Learner):
         """The environments, whose start states follow from a seed."""
         return Stage(functional, seed)
 
-    def evaluation_options(self) -> dict[str, Any]:
-        """Options of environments that this agent is to be evaluated in; none by default."""
-        return {}
-
     def draw(self, observations: Tensor) -> Drawn:
         """Actions through which gradients flow, and minus their log densities."""
         actions, log_probs = self.actor.sample(self.encode(observations))

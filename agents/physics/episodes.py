@@ -31,6 +31,11 @@ class Episode(NamedTuple):
     rewards: Tensor
     counted: Tensor
 
+    def entropy(self) -> Tensor:
+        """Mean (N,) of the entropies before steps that count."""
+        kept = torch.where(self.counted, self.entropies, 0.0)
+        return kept.sum(dim=0) / self.counted.sum(dim=0).clamp(min=1)
+
 
 class Episodes(Stage):
     """N environments at the start of their episodes.

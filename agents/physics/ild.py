@@ -19,7 +19,7 @@ from agents.physics.matching import DISTANCES, Matching, deviations
 from agents.physics.networks import SmoothActor
 from agents.train_options import check_range
 from simenv.envs.start import Start
-from simenv.errors import ConfigurationError, require_count, require_one_of
+from simenv.errors import ConfigurationError, DatasetError, require_count, require_one_of
 
 FLAT = (
     "every episode is so far from the demonstration that the tanh of its loss is 1 and has no "
@@ -170,17 +170,20 @@ class ILD(FirstOrder):
         return len(self.require_demonstration())
 
     def make_stage(self, functional: Any, seed: int) -> Episodes:
-        """The environments, which pursue the demonstration's goal."""
+        """The environments, which pursue the demonstration's goal.
+
+        Raises:
+            DatasetError: it has another number of goals than the task.
+        """
+        shown = len(self.require_demonstration().goal)
+        wanted = getattr(functional.task, "num_goals", 0)
+        if shown != wanted:
+            raise DatasetError(f"the demonstration has a goal of {shown} numbers, not of {wanted}")
         return Episodes(functional, seed, self._start())
 
     def _start(self) -> Start | None:
-        goal = self.require_demonstration().goal
-        return Start(target=goal) if len(goal) else None
-
-    def evaluation_options(self) -> dict[str, Any]:
-        """Evaluations pursue the demonstration's goal as well."""
-        start = self._start()
-        return {} if start is None else {"reset_options": {"target": start.target}}
+        options = self.require_demonstration().start_options()
+        return Start(**options) if options else None
 
     # ------------------------------------------------------------------ learning
 
@@ -214,13 +217,15 @@ class ILD(FirstOrder):
         )
         found = self.distances(episode)
         loss = self.weigh(found, episode).mean()
-        self._keep(loss.detach())
+        # Steps that do not count are at no distance: who breaks off early is not the best.
+        if bool(episode.counted.all()):
+            self._keep(loss.detach())
         if self.squash and loss >= 1.0:
             warnings.warn(FLAT, RuntimeWarning, stacklevel=2)
         name = "imitation_loss"
         loss = self.descend(self.actor_optimizer, name, loss, self.max_grad_norm, watch)
         rewards = torch.where(episode.counted, episode.rewards, 0.0)
-        more = {"train_return": rewards.sum(dim=0), "entropy": episode.entropies}
+        more = {"train_return": rewards.sum(dim=0), "entropy": episode.entropy()}
         return {name: loss, **found, **more}
 
     def distances(self, episode: Episode) -> dict[str, Tensor]:
@@ -238,7 +243,7 @@ class ILD(FirstOrder):
         if self.action_weight:
             total = total + self.action_weight * distances["action_distance"]
         if self.entropy_weight:
-            total = total - self.entropy_weight * episode.entropies.mean(dim=0)
+            total = total - self.entropy_weight * episode.entropy()
         return torch.tanh(total) if self.squash else total
 
     def _keep(self, loss: Tensor) -> None:

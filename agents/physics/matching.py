@@ -10,7 +10,7 @@ from torch import Tensor
 
 from agents.demonstrations import Demonstration
 from simenv.envs.points import between, evenly
-from simenv.errors import ConfigurationError
+from simenv.errors import ConfigurationError, DatasetError
 from simenv.mpm import State
 
 MATCHES = ("statistics", "features", "particles")
@@ -82,15 +82,22 @@ class Matching:
 
     Raises:
         ConfigurationError: an unknown kind.
-        DatasetError: the demonstration has no states, and they are asked for.
+        DatasetError: the demonstration has no states, and they are asked for, or they have other
+            particles.
     """
 
     def __init__(self, kind: str, task: Any, demonstration: Demonstration, like: Tensor) -> None:
         if kind not in MATCHES:
             raise ConfigurationError(f"match = {kind!r} is not one of {MATCHES}")
         self.kind, self.task = kind, task
+        shape = demonstration.states["x"].shape[1:] if demonstration.states else None
         if kind == "features":
             found = [torch.as_tensor(demonstration.features).to(like)]
+        elif shape not in (None, like.shape[1:]):
+            raise DatasetError(
+                f"particles of the demonstration have the shape {shape}, those of the task "
+                f"{tuple(like.shape[1:])}; record one of the same size"
+            )
         else:
             found = self._kinds(demonstration.trajectory(like))
         self._mean = torch.cat([numbers.mean(dim=0) for numbers in found])

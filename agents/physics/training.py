@@ -42,8 +42,7 @@ class FirstOrderTrainer(LearnerTrainer):
     def _evaluation_environment(self) -> Any:
         options: Any = self.options
         given = {"size": options.size, "device": options.device}
-        given |= self.agent.evaluation_options()
-        return make_vec(options.id, options.eval_episodes, **given)
+        return make_vec(options.id, options.eval_episodes, **given, **options.environment_options())
 
     def _progress(self) -> dict[str, Any]:
         return {"episodes": float(self.agent.stage.episodes)} | super()._progress()

@@ -45,6 +45,7 @@ def optimise(
     learning_rate: float = 0.1,
     schemes: Schemes | None = None,
     seed: int = 0,
+    judge: Functional | None = None,
     report: Report | None = None,
     save: Save | None = None,
 ) -> Result:
@@ -59,6 +60,8 @@ def optimise(
             parameter in the first step of L-BFGS.
         schemes: switches (see `Schemes`).
         seed: of the start state, the same for all sets.
+        judge: the task whose returns count, where the gradients are those of a softer one; its
+            rollouts come on top. None: `functional`.
         report: called with a row of figures after every iteration.
         save: called with the best set whenever a better one is found.
 
@@ -73,7 +76,7 @@ def optimise(
     keeper, start = Keeper(save, schemes.keep_best), one_start(functional, seed)
     start = start[torch.zeros(functional.num_envs, dtype=torch.long, device=start.x.device)]
     window = LossWindow(schemes, functional.task.horizon)
-    per_iteration = functional.num_envs * functional.task.horizon
+    per_iteration = functional.num_envs * functional.task.horizon * (1 if judge is None else 2)
     for iteration in range(iterations):
         run = rollout(
             functional,
@@ -83,16 +86,29 @@ def optimise(
             loss_window=window.steps,
             frozen=window.frozen,
         )
-        returns = run.rewards.detach().sum(dim=0).masked_fill(run.failed, torch.nan)
-        keeper.see(policy.pick, returns, run.success)
+        returns, success = _judged(run if judge is None else _judge(judge, policy, start))
+        keeper.see(policy.pick, returns, success)
         norm = _descend(descent, policy, run, keeper)
         totals = run.gains.detach().sum(dim=0)
-        if window.see(float(totals.nan_to_num(nan=-math.inf).max())):
+        worth = totals.masked_fill(run.failed | ~torch.isfinite(totals), -math.inf)
+        if window.see(float(worth.max())):
             descent.restart()
         if report is not None:
             row = keeper.row(iteration, returns, (iteration + 1) * per_iteration)
             report(row | {"gradient_norm": norm})
     return keeper.result()
+
+
+@torch.no_grad()
+def _judge(judge: Functional, policy: Policy, start: State) -> Rollout:
+    """What the policy does where it counts."""
+    return rollout(judge, policy, start)
+
+
+def _judged(run: Rollout) -> tuple[Tensor, Tensor]:
+    """Returns (S,), NaN where a step broke, and whether the task was done, bool (S,)."""
+    returns = run.rewards.detach().sum(dim=0).masked_fill(run.failed, torch.nan)
+    return returns, run.success
 
 
 def one_start(functional: Functional, seed: int) -> State:
@@ -107,11 +123,13 @@ def _descend(descent: Descent, policy: Policy, run: Rollout, keeper: Keeper) -> 
     losses.sum().backward()
     gradients = [p.grad.flatten(1).double() for p in policy.parameters() if p.grad is not None]
     squares = torch.stack([g.square().sum(dim=1) for g in gradients]).sum(dim=0)
-    usable = torch.isfinite(squares)
-    _say(~usable, run, keeper)
-    descent.step(losses.detach(), usable & torch.isfinite(losses.detach()) & ~run.failed)
+    finite = torch.isfinite(squares)
+    usable = finite & torch.isfinite(losses.detach()) & ~run.failed
+    _say(~finite, run, keeper)
+    _say_broken(finite & ~usable, keeper)
+    descent.step(losses.detach(), usable)
     policy.project()
-    return float(squares[usable].sum().sqrt())
+    return float(squares[finite].sum().sqrt())
 
 
 def _say(bad: Tensor, run: Rollout, keeper: Keeper) -> None:
@@ -123,6 +141,14 @@ def _say(bad: Tensor, run: Rollout, keeper: Keeper) -> None:
     since = "" if step is None else f" from step {step} back"
     rows = torch.nonzero(bad).flatten().tolist()
     tqdm.write(f"gradient of set {rows} not finite{since}: not updated")
+
+
+def _say_broken(broken: Tensor, keeper: Keeper) -> None:
+    """Count and report sets whose rollout broke."""
+    if bool(broken.any()):
+        keeper.skipped += int(broken.sum())
+        rows = torch.nonzero(broken).flatten().tolist()
+        tqdm.write(f"a step of set {rows} broke: gone back half of the way")
 
 
 def check_options(*, method: str = "adam", iterations: int, learning_rate: float) -> None:

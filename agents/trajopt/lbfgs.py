@@ -37,6 +37,7 @@ class LBFGS:
         self.slope = torch.zeros_like(self.place)
         self.direction = torch.zeros_like(self.place)
         self.length, self.tries = torch.ones_like(self.loss), torch.zeros_like(self.loss)
+        self.first = torch.ones_like(self.loss)
         # Newest last; a pair of zeros is none.
         self.moves = self.place.new_zeros(MEMORY, *self.place.shape)
         self.turns = torch.zeros_like(self.moves)
@@ -60,6 +61,8 @@ class LBFGS:
         self.loss.fill_(torch.inf)
         self.moves.zero_()
         self.turns.zero_()
+        # From the last place that was judged, not from a trial that nobody has.
+        self._set(self.place)
 
     # ------------------------------------------------------------------ directions
 
@@ -68,12 +71,17 @@ class LBFGS:
         self.tries = torch.where(accepted, 0.0, self.tries + 1)
         dropped = self.tries > HALVINGS
         fresh = accepted | dropped
+        # What has failed along the plain gradient would fail again: begin shorter.
+        plain = (self.moves == 0).all(dim=2).all(dim=0)
+        shorter = torch.where(dropped & plain, 0.5 ** (HALVINGS + 1) * self.first, self.first)
+        self.first = torch.where(accepted, 1.0, shorter)
         self.tries = torch.where(fresh, 0.0, self.tries)
         self.length = torch.where(fresh, 1.0, 0.5 * self.length)
         self.moves[:, dropped], self.turns[:, dropped] = 0.0, 0.0
         direction = -self._inverse_hessian_times(self.slope)
         plain = (self.moves == 0).all(dim=2).all(dim=0) | ((direction * self.slope).sum(dim=1) >= 0)
-        first = self.learning_rate * self.slope / self.slope.abs().amax(1, True).clamp(min=1e-30)
+        largest = self.slope.abs().amax(1, True).clamp(min=1e-30)
+        first = self.learning_rate * self.first[:, None] * self.slope / largest
         direction = torch.where(plain[:, None], -first, direction)
         self.direction = torch.where(fresh[:, None], direction, self.direction)
 

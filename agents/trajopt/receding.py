@@ -13,11 +13,21 @@ from simenv.errors import require_count
 from simenv.mpm import State
 
 
-def search(sampler: Sampler, trials: Trials, state: State, iterations: int) -> None:
-    """Improve a sampler's plan from a state (one environment) so many times."""
+def search(
+    sampler: Sampler, trials: Trials, state: State, iterations: int, steps: int | None = None
+) -> None:
+    """Improve a sampler's plan from a state (one environment) so many times.
+
+    Args:
+        sampler: of plans.
+        trials: of them.
+        state: where they begin.
+        iterations: populations that are tried.
+        steps: of a trial; None: as `trials` has it.
+    """
     require_count("iterations", iterations)
     for _ in range(iterations):
-        sampler.tell(-trials(state, sampler.ask()).gains)
+        sampler.tell(-trials(state, sampler.ask(), steps).gains)
 
 
 class Receding:
@@ -42,5 +52,7 @@ class Receding:
             self.sampler = self.make()
         else:
             self.sampler.shift()
-        search(self.sampler, self.trials, state, self.iterations)
+        # Nothing counts beyond the end of the episode.
+        left = self.trials.functional.task.horizon - t
+        search(self.sampler, self.trials, state, self.iterations, min(self.trials.steps, left))
         return self.sampler.plan[:1].clamp(self.sampler.low, self.sampler.high)

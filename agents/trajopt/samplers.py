@@ -178,7 +178,7 @@ class CEM(AroundMean):
 
     def learn(self, plans: Tensor, costs: Tensor) -> None:
         """Move mean and deviation to those of the elites."""
-        elite = plans[costs.argsort()[: self.elites]]
+        elite = plans[best_of(costs, self.elites)]
         self.mean = self.smoothing * self.mean + (1 - self.smoothing) * elite.mean(dim=0)
         spread = elite.std(dim=0, correction=0)
         self.std = self.smoothing * self.std + (1 - self.smoothing) * spread
@@ -251,7 +251,7 @@ class ICEM(CEM):
         """As CEM, keeping a share of the elites for the next population."""
         super().learn(plans, costs)
         share = int(self.keep * self.elites)
-        self._kept = plans[costs.argsort()[:share]]
+        self._kept = plans[best_of(costs, share)]
         self._iteration = (self._iteration + 1) % self.iterations
 
     def centre(self, plan: Tensor) -> None:
@@ -300,6 +300,12 @@ class MPPI(AroundMean):
         """Average the plans by their weights."""
         weights = torch.softmax(-costs / self.temperature, dim=0).to(plans.dtype)
         self.mean = torch.einsum("n,nta->ta", weights, plans)
+
+
+def best_of(costs: Tensor, count: int) -> Tensor:
+    """Indices of the least costs (N,), at most so many; none that is infinite."""
+    least = costs.argsort()[:count]
+    return least[torch.isfinite(costs[least])]
 
 
 def later(plan: Tensor) -> Tensor:

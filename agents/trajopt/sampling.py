@@ -31,15 +31,16 @@ def sample(
 ) -> Result:
     """Search a policy's parameters by trial, all candidates from one start.
 
-    In every iteration the sampler's own answer is tried beside its candidates, so that it counts
-    among the best seen.
+    In every iteration the sampler's own answer so far is tried beside its candidates, so that it
+    counts among the best seen. What the last population teaches is not tried any more.
 
     Args:
         functional: the task; `sampler.most` + 1 environments take an iteration in one go.
         policy: as many sets as environments; its parameters are what is searched.
         sampler: of tables (R, A) of the policy's parameters.
         iterations: of the search.
-        schemes: what is gained by a step; with `keep_best` off the last answer is the result.
+        schemes: what is gained by a step; with `keep_best` off the last answer tried is the
+            result.
         seed: of the start state.
         report: called with a row of figures after every iteration.
         save: called with the best set whenever a better one is found.

@@ -71,13 +71,13 @@ class Trials:
         self.simulated = 0
 
     @torch.no_grad()
-    def __call__(self, start: State, candidates: Tensor) -> Tried:
-        """Try candidates (M, …), all from the one environment of `start`."""
+    def __call__(self, start: State, candidates: Tensor, steps: int | None = None) -> Tried:
+        """Try candidates (M, …), all from the one environment of `start`, for so many steps."""
         parts = candidates.split(self.functional.num_envs)
-        batches = [self._batch(start, part) for part in parts]
+        batches = [self._batch(start, part, steps or self.steps) for part in parts]
         return Tried(*(torch.cat(column) for column in zip(*batches, strict=True)))
 
-    def _batch(self, start: State, candidates: Tensor) -> Tried:
+    def _batch(self, start: State, candidates: Tensor, steps: int) -> Tried:
         """One batch, filled up with copies of the last candidate."""
         count = self.functional.num_envs
         rows = torch.arange(count, device=candidates.device).clamp(max=len(candidates) - 1)
@@ -86,9 +86,9 @@ class Trials:
             self.controller(candidates[rows]),
             start[torch.zeros_like(rows)],
             schemes=self.schemes,
-            steps=self.steps,
+            steps=steps,
         )
-        self.simulated += count * self.steps
+        self.simulated += count * steps
         gains = run.gains.sum(dim=0)
         if self.value is not None:
             gains = gains + torch.where(run.alive, self.value(run.final), 0.0)

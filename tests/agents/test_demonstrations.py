@@ -154,7 +154,9 @@ def rewritten(path, **changes):
         ({"rewards": np.full(64, np.nan)}, "rewards must hold finite numbers"),
         ({"actions": np.full((64, 4), "a")}, "actions must hold finite numbers"),
         ({"actions": np.array([object()])}, "allow_pickle=False"),
-        ({"rewards": np.ones(64, np.float32)}, "its arrays are not those of its SHA-256"),
+        ({"actions": np.full((64, 4), 3.0, np.float32)}, r"actions must lie in \[-1, 1\]"),
+        ({"seed": np.array(77)}, "it does not hold what its SHA-256 was made of"),
+        ({"rewards": np.ones(64, np.float32)}, "it does not hold what its SHA-256 was made of"),
     ],
 )
 def test_damaged_contents_are_named(change, words, masses, tmp_path):
@@ -162,6 +164,30 @@ def test_damaged_contents_are_named(change, words, masses, tmp_path):
     path = masses.save(tmp_path / "one.npz")
     rewritten(path, **change)
     with pytest.raises(DatasetError, match=f"one.npz is damaged.*{words}"):
+        read_demonstration(path)
+
+
+def test_numbers_in_float64_are_taken(masses):
+    """As float32, which networks want."""
+    wide = replace(masses, features=masses.features.astype(np.float64))
+    assert wide.features.dtype == np.float32
+    assert same(wide, masses)
+
+
+def test_sizes_are_told_apart(finger):
+    """One of a small task says nothing of the full one's particles."""
+    finger.require_size("small")
+    with pytest.raises(DatasetError, match="has the size 'small', not 'full'"):
+        finger.require_size("full")
+
+
+def test_a_file_that_claims_to_be_encrypted(masses, tmp_path):
+    """A flipped bit of the archive's directory is damage like any other."""
+    path = masses.save(tmp_path / "one.npz")
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(DatasetError, match=r"one.npz is damaged, or no demonstration"):
         read_demonstration(path)
 
 

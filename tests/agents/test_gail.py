@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 import torch
 
+import simenv
 from agents.algorithms import ALGORITHMS
-from agents.demonstrations import Demonstration
+from agents.demonstrations import Demonstration, demonstrate
 from agents.environments import make_vec
 from agents.gail import GAIL
 from agents.options import Resume
 from agents.replay import Batch
-from agents.training import load_agent, resume, train
+from agents.training import load_agent, make_environment, resume, train
 from simenv.errors import CheckpointError, ConfigurationError, DatasetError
 from tests.agents.tiny import Bandit, regret, vector
 
@@ -160,6 +163,20 @@ def test_save_and_load(tmp_path):
     again = GAIL.load(tmp_path / "model", env=vector(Bandit), demonstration=shown())
     for key, value in model.discriminator.state_dict().items():
         assert torch.equal(again.discriminator.state_dict()[key], value)
+
+
+def test_environments_pursue_the_goal_that_was_shown(tmp_path):
+    """Else the discriminator would tell episodes apart by their goals alone."""
+    task_id = "simenv/FingerReach2D-v0"
+    functional = simenv.functional(task_id)
+    still = torch.zeros(1, functional.task.num_actions)
+    demonstration = demonstrate(functional, lambda state, t: still, 2, task_id)
+    demo = demonstration.save(tmp_path / "demo.npz")
+    options = ALGORITHMS["gail"].options(task_id, demo=demo)
+    with closing(make_environment(options, 2)) as env:
+        seen = env.reset()
+    goal = demonstration.features[0, -len(demonstration.goal) :]
+    np.testing.assert_allclose(seen[:, -len(goal) :], [goal, goal], rtol=1e-6)
 
 
 def test_a_run(tmp_path):

@@ -73,9 +73,28 @@ def test_a_receding_horizon_leaves_its_actions(tmp_path):
     run = run_optimise(options)
     found = run.metrics()
     horizon = simenv.TASKS[ROPE].horizon
-    assert found["step"][-1] == horizon * 4 * 2
+    # Plans of two steps, but for the last step of the episode.
+    assert found["step"][-1] == 4 * (2 * (horizon - 1) + 1)
     assert played(run, 3) == found["return_best"][-1]
     assert run.config["policy"] == "plan"
+
+
+def test_softness_is_for_gradients_alone(tmp_path):
+    """What a soft search finds is judged where contact is hard: there it earns what is said."""
+    options = Optimise(
+        ROPE,
+        "adam",
+        "plan",
+        knots=3,
+        iterations=2,
+        population=1,
+        schemes=Schemes(softness=100.0, window=0),
+        seed=4,
+        out=tmp_path / "run",
+    )
+    run = run_optimise(options)
+    assert played(run, 4) == pytest.approx(run.metrics()["return_best"][-1], rel=1e-4)
+    assert run.metrics()["step"][0] == 2 * simenv.TASKS[ROPE].horizon
 
 
 def test_beginning_where_another_run_ended(tmp_path):
@@ -96,6 +115,8 @@ def test_beginning_where_another_run_ended(tmp_path):
         )
         begun = run_optimise(options).metrics()["return_best"][0]
         assert begun >= best - 1e-2 * abs(best)
+    with pytest.raises(RunError, match="holds no open-loop"):
+        run_optimise(Optimise(ROPE, "adam", "open-loop", 3, initial=first.path))
     with pytest.raises(RunError, match="shapes"):
         run_optimise(
             Optimise(ROPE, "adam", "plan", 4, 1, 2, initial=first.path, out=tmp_path / "c")
@@ -109,6 +130,7 @@ def test_beginning_where_another_run_ended(tmp_path):
         ({"method": "adam", "receding": 5}, "receding = 5 wants a method that samples"),
         ({"method": "lbfgs", "sampling": Sampling(elites=3)}, "elites"),
         ({"method": "cem", "schemes": Schemes(window=5)}, "window"),
+        ({"method": "cem", "schemes": Schemes(softness=5.0)}, "softness"),
         ({"method": "cem", "receding": 5, "policy": "feedback"}, "feedback"),
         ({"method": "cem", "receding": 5, "knots": 4}, "knots = 4"),
         ({"method": "cem", "iterations": 0}, "iterations = 0"),

@@ -182,6 +182,22 @@ def test_the_best_policy_is_kept(short):
     assert torch.equal(never.act(seen, True), never.actor(seen))
 
 
+def test_a_policy_that_breaks_the_simulator_is_not_the_best(short):
+    """Though what is broken counts for nothing, and so is at no distance."""
+    model = make(short)
+    step = model.functional.transition
+
+    def broken(state, action):
+        after = step(state, action)
+        return after.replace(fault=torch.ones_like(after.fault))
+
+    model.functional.transition = broken
+    loss = model.iterate()["imitation_loss"]
+    assert float(loss) == 0.0
+    assert torch.isinf(model.best_loss)
+    assert float(model.iterate()["entropy"].detach().abs().max()) == 0.0
+
+
 def test_bounds_are_on_the_adjoints_of_an_environments_own_loss(short):
     """The same slope of the mean for three environments as for one, were they all alike."""
 

@@ -144,7 +144,7 @@ def test_whose_places_are_matched(kind, invariant):
     functional = simenv.functional(WALKER)
     task, still = functional.task, lambda state, t: torch.zeros(1, 4)
     task.horizon = 3
-    matching = Matching(kind, task, demonstrate(functional, still), torch.zeros(()))
+    matching = Matching(kind, task, demonstrate(functional, still), functional.initial().x)
     state = functional.initial(7)
     torso = task.simulator.particles("torso")
     mixed = state.x.clone()

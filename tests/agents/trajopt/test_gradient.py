@@ -128,3 +128,36 @@ def test_wrong_option_is_named(option, value):
     """An option outside its bounds is refused by name and value."""
     with pytest.raises(ConfigurationError, match=f"{option} = {value}"):
         solve(Toy(), **{option: value})
+
+
+def test_a_set_that_breaks_the_simulator_goes_back(capsys):
+    """It is said, counted, taken half of the way back, and worth nothing while it is broken."""
+    toy = Toy(num_envs=2, horizon=4)
+    whole = toy.transition
+
+    def breaking(state, action):
+        after = whole(state, action)
+        return after.replace(fault=torch.where(action[:, 0] > 0.3, 1, after.fault))
+
+    toy.transition = breaking
+    _, result, rows = solve(toy, "plan", iterations=40, learning_rate=0.2)
+    assert result.skipped > 0
+    assert "broke" in capsys.readouterr().out
+    # Without a step to the right of more than 0.3 the point still comes near.
+    assert result.best_return > -0.9
+    assert result.best["actions"][..., 0].max() <= 0.3
+    assert rows[-1]["return_best"] == result.best_return
+
+
+def test_lbfgs_solves_a_trivial_task():
+    """Four pushes to a point: their cost is a quadratic, of which L-BFGS leaves little."""
+    _, result, rows = solve(Toy(horizon=4), "plan", method="lbfgs", iterations=40)
+    assert rows[0]["return_max"] < -0.1
+    assert result.best_return > -1e-6
+
+
+def test_lbfgs_takes_up_a_longer_loss_window():
+    """Where the window grows the objective changes, and the search goes on from where it was."""
+    options = {"loss_start": 2, "loss_growth": 2, "patience": 3}
+    _, result, _ = solve(Toy(horizon=4), "plan", method="lbfgs", iterations=60, **options)
+    assert result.best_return > -1e-6

@@ -87,3 +87,27 @@ def test_another_objective_is_not_compared_with_the_last():
         values.sum().backward()
         rule.step(values.detach(), torch.ones(1, dtype=torch.bool))
     torch.testing.assert_close(points.table[:, 0], torch.ones(1, 2, dtype=torch.float64))
+
+
+def test_what_is_restarted_goes_on_from_the_last_judged_place():
+    """Not from a trial whose value nobody knows."""
+    points = Points(torch.tensor([[1.0]]))
+    rule = LBFGS(points, 5.0, 10)
+    points.zero_grad()
+    points.places[:, 0].square().sum().backward()
+    rule.step(torch.ones(1, dtype=torch.float64), torch.ones(1, dtype=torch.bool))
+    assert float(points.table) == -4.0
+    rule.restart()
+    assert float(points.table) == 1.0
+
+
+def test_no_trial_is_made_twice():
+    """A gradient that points the wrong way: every trial fails, and is nearer to the start."""
+    points, seen = Points(torch.tensor([[1.0]])), []
+    rule = LBFGS(points, 0.1, 40)
+    for _ in range(40):
+        seen.append(float(points.table))
+        points.zero_grad()
+        (-points.places[:, 0]).square().sum().mul(-1.0).backward()
+        rule.step(points.table[:, 0, 0].square(), torch.ones(1, dtype=torch.bool))
+    assert len(set(seen)) == len(seen)

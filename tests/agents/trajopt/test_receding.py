@@ -11,7 +11,7 @@ from agents.trajopt.receding import Receding, search
 from agents.trajopt.samplers import CEM, ICEM, MPPI
 from agents.trajopt.trials import Trials
 from simenv.errors import ConfigurationError
-from tests.agents.physics.systems import DoubleIntegrator, Pendulum
+from tests.agents.physics.systems import DoubleIntegrator, Pendulum, lqr
 
 MPC = {
     "cem": (lambda seed: CEM(15, 1, population=100, elites=10, seed=seed), 4),
@@ -65,13 +65,20 @@ def test_a_plan_leads_to_rest():
     """Looking twenty steps ahead, the point's cost is within a tenth of the best linear law's."""
     one, trials = DoubleIntegrator(1), Trials(DoubleIntegrator(101), steps=20)
     player = Receding(lambda: CEM(20, 2), trials, iterations=4)
-    state, total = one.initial(3), 0.0
+    state, total, best = one.initial(3), 0.0, 0.0
     for t in range(60):
         action = player(state, t)
         after = one.transition(state, action)
         total += float(one.reward(state, action, after))
         state = after
     assert float(state.x.norm()) < 0.1
+    state = one.initial(3)
+    for _ in range(60):
+        action = lqr(one.task.features(state)).clamp(-1.0, 1.0)
+        after = one.transition(state, action)
+        best += float(one.reward(state, action, after))
+        state = after
+    assert total > 1.1 * best
 
 
 def test_no_iterations_are_refused():

@@ -227,3 +227,14 @@ def test_isotropic_noise_has_the_size_of_the_distance():
         # 499 draws of deviation 3: known to 3/√998 = 0.1.
         assert float(moved[:, 0].std()) == pytest.approx(3.0, abs=0.5)
         assert float(moved[:, 1].std()) == pytest.approx(0.0 if still else 3.0, abs=0.5)
+
+
+@pytest.mark.parametrize("name", ["cem", "icem"])
+def test_no_plan_without_a_cost_is_an_elite(name):
+    """With fewer finite costs than elites, the distribution moves to those that there are."""
+    sampler = SMALL[name]()
+    plans = sampler.ask()
+    costs = torch.full((len(plans),), torch.inf)
+    costs[7] = 1.0
+    sampler.tell(costs)
+    torch.testing.assert_close(sampler.mean, 0.9 * plans[7])
