@@ -40,8 +40,7 @@ class TrainImitation(TrainRun):
         """Environments pursue the demonstration's goal."""
         from agents.demonstrations import read_demonstration
 
-        assert self.demo is not None
-        chosen = read_demonstration(self.demo).start_options()
+        chosen = {} if self.demo is None else read_demonstration(self.demo).start_options()
         return {"reset_options": chosen} if chosen else {}
 
     def agent_arguments(self) -> dict[str, Any]:
