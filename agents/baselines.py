@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from agents.archives import read_arrays
 from agents.controllers import Player, load_player, random_controller
 from agents.evaluation import play_states
 from simenv.envs.functional import Functional
@@ -67,19 +66,11 @@ def load_baseline(task_id: str) -> Baseline:
     """
     path = path_of(task_id)
     try:
-        with path.open("rb") as whole, np.load(whole, allow_pickle=False) as file:
-            return Baseline(file["actions"], file["returns"], file["success"])
+        found = read_arrays(path)
+        return Baseline(found["actions"], found["returns"], found["success"])
     except FileNotFoundError:
         raise RunError(f"{path} does not exist; make it with 'simenv baseline {task_id}'") from None
-    except (
-        ValueError,
-        KeyError,
-        OSError,
-        EOFError,
-        RuntimeError,
-        BadZipFile,
-        zlib.error,
-    ) as error:
+    except (ValueError, KeyError) as error:
         raise RunError(
             f"{path} is damaged ({error}); make it again with 'simenv baseline {task_id}'"
         ) from error

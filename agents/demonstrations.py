@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from agents.archives import read_arrays
 from agents.spaces import same
 from simenv.errors import CheckpointError, DatasetError, SimenvError
 from simenv.mpm import State
@@ -221,22 +220,12 @@ def read_demonstration(path: str | Path) -> Demonstration:
         DatasetError: no such file, a damaged one, or one of another kind.
     """
     try:
-        with Path(path).open("rb") as whole, np.load(whole, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
+        found = read_arrays(path)
     except FileNotFoundError:
         raise DatasetError(
             f"{path} does not exist; record a demonstration with 'simenv record RUN --demo'"
         ) from None
-    # TypeError: a single array is no archive. RuntimeError: it claims to be encrypted.
-    except (
-        ValueError,
-        TypeError,
-        OSError,
-        EOFError,
-        RuntimeError,
-        BadZipFile,
-        zlib.error,
-    ) as error:
+    except ValueError as error:
         raise DatasetError(f"{path} is damaged, or no demonstration ({error})") from error
     return _from_arrays(path, found)
 

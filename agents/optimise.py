@@ -14,10 +14,10 @@ from tqdm import tqdm
 from agents.optimise_options import GRADIENT, Optimise
 from agents.runs import Run
 from agents.trajopt import check_options, check_schemes, make_policy, optimise, sample
-from agents.trajopt.gradient import one_start
 from agents.trajopt.methods import make_sampler
 from agents.trajopt.policies import INITIAL_SCALE, Policy
 from agents.trajopt.receding import Receding
+from agents.trajopt.rollout import one_start
 from agents.trajopt.samplers import Sampler
 from agents.trajopt.trials import Trials
 from simenv.envs.functional import Functional

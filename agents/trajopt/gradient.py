@@ -15,7 +15,7 @@ from agents.trajopt.keeper import Keeper, Report, Result, Save
 from agents.trajopt.lbfgs import LBFGS
 from agents.trajopt.objective import LossWindow, check_schemes
 from agents.trajopt.policies import Policy
-from agents.trajopt.rollout import Rollout, rollout
+from agents.trajopt.rollout import Rollout, one_start, repeated, rollout
 from simenv.envs.functional import Functional
 from simenv.errors import ConfigurationError, require_count, require_one_of
 from simenv.mpm import State
@@ -74,7 +74,7 @@ def optimise(
     check_schemes(schemes, functional.task)
     descent = DESCENTS[method](policy, learning_rate, iterations)
     keeper, start = Keeper(save, schemes.keep_best), one_start(functional, seed)
-    start = start[torch.zeros(functional.num_envs, dtype=torch.long, device=start.x.device)]
+    start = repeated(start, functional.num_envs)
     window = LossWindow(schemes, functional.task.horizon)
     per_iteration = functional.num_envs * functional.task.horizon * (1 if judge is None else 2)
     for iteration in range(iterations):
@@ -111,11 +111,6 @@ def _judged(run: Rollout) -> tuple[Tensor, Tensor]:
     return returns, run.success
 
 
-def one_start(functional: Functional, seed: int) -> State:
-    """The start state of a seed, one environment."""
-    return functional.initial(seed)[:1]
-
-
 def _descend(descent: Descent, policy: Policy, run: Rollout, keeper: Keeper) -> float:
     """One update; returns the norm of the gradients that are finite, over all sets."""
     policy.zero_grad()
@@ -125,30 +120,20 @@ def _descend(descent: Descent, policy: Policy, run: Rollout, keeper: Keeper) -> 
     squares = torch.stack([g.square().sum(dim=1) for g in gradients]).sum(dim=0)
     finite = torch.isfinite(squares)
     usable = finite & torch.isfinite(losses.detach()) & ~run.failed
-    _say(~finite, run, keeper)
-    _say_broken(finite & ~usable, keeper)
+    step = run.watch.first_bad_step
+    since = "" if step is None else f" from step {step} back"
+    _skip(~finite, keeper, "gradient of set {} not finite" + since + ": not updated")
+    _skip(finite & ~usable, keeper, "a step of set {} broke: gone back half of the way")
     descent.step(losses.detach(), usable)
     policy.project()
     return float(squares[finite].sum().sqrt())
 
 
-def _say(bad: Tensor, run: Rollout, keeper: Keeper) -> None:
-    """Count and report sets that cannot be updated."""
-    if not bool(bad.any()):
-        return
-    keeper.skipped += int(bad.sum())
-    step = run.watch.first_bad_step
-    since = "" if step is None else f" from step {step} back"
-    rows = torch.nonzero(bad).flatten().tolist()
-    tqdm.write(f"gradient of set {rows} not finite{since}: not updated")
-
-
-def _say_broken(broken: Tensor, keeper: Keeper) -> None:
-    """Count and report sets whose rollout broke."""
-    if bool(broken.any()):
-        keeper.skipped += int(broken.sum())
-        rows = torch.nonzero(broken).flatten().tolist()
-        tqdm.write(f"a step of set {rows} broke: gone back half of the way")
+def _skip(bad: Tensor, keeper: Keeper, why: str) -> None:
+    """Count sets, bool (S,), that cannot be updated, and say `why` with their numbers."""
+    if bool(bad.any()):
+        keeper.skipped += int(bad.sum())
+        tqdm.write(why.format(torch.nonzero(bad).flatten().tolist()))
 
 
 def check_options(*, method: str = "adam", iterations: int, learning_rate: float) -> None:

@@ -72,18 +72,23 @@ class LBFGS:
         dropped = self.tries > HALVINGS
         fresh = accepted | dropped
         # What has failed along the plain gradient would fail again: begin shorter.
-        plain = (self.moves == 0).all(dim=2).all(dim=0)
-        shorter = torch.where(dropped & plain, 0.5 ** (HALVINGS + 1) * self.first, self.first)
+        shorter = torch.where(
+            dropped & self._forgetful(), 0.5 ** (HALVINGS + 1) * self.first, self.first
+        )
         self.first = torch.where(accepted, 1.0, shorter)
         self.tries = torch.where(fresh, 0.0, self.tries)
         self.length = torch.where(fresh, 1.0, 0.5 * self.length)
         self.moves[:, dropped], self.turns[:, dropped] = 0.0, 0.0
         direction = -self._inverse_hessian_times(self.slope)
-        plain = (self.moves == 0).all(dim=2).all(dim=0) | ((direction * self.slope).sum(dim=1) >= 0)
+        plain = self._forgetful() | ((direction * self.slope).sum(dim=1) >= 0)
         largest = self.slope.abs().amax(1, True).clamp(min=1e-30)
         first = self.learning_rate * self.first[:, None] * self.slope / largest
         direction = torch.where(plain[:, None], -first, direction)
         self.direction = torch.where(fresh[:, None], direction, self.direction)
+
+    def _forgetful(self) -> Tensor:
+        """Which sets have no pair in their memory, bool (S,)."""
+        return (self.moves == 0).all(dim=2).all(dim=0)
 
     def _remember(self, accepted: Tensor, moved: Tensor, turned: Tensor) -> None:
         """Keep a step and what it did to the gradient, where it curves upwards."""

@@ -85,3 +85,13 @@ def rollout(
         alive = alive & ~functional.terminal(after.detach()) & ~failed
         state = after
     return Rollout(torch.stack(rewards), torch.stack(gains), state, alive, failed, success, watch)
+
+
+def one_start(functional: Functional, seed: int) -> State:
+    """The start state of a seed, one environment."""
+    return functional.initial(seed)[:1]
+
+
+def repeated(start: State, count: int) -> State:
+    """One environment's state for so many."""
+    return start[torch.zeros(count, dtype=torch.long, device=start.x.device)]

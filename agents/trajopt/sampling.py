@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from agents.schemes import Schemes
-from agents.trajopt.gradient import one_start
 from agents.trajopt.keeper import Keeper, Report, Result, Save
 from agents.trajopt.objective import check_schemes
 from agents.trajopt.policies import Policy
+from agents.trajopt.rollout import one_start
 from agents.trajopt.samplers import Sampler
 from agents.trajopt.trials import Trials, by_table
 from simenv.envs.functional import Functional

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from agents.schemes import Schemes
 from agents.trajopt.policies import Policy
-from agents.trajopt.rollout import Controller, rollout
+from agents.trajopt.rollout import Controller, repeated, rollout
 from simenv.mpm import State
 
 
@@ -84,7 +84,7 @@ class Trials:
         run = rollout(
             self.functional,
             self.controller(candidates[rows]),
-            start[torch.zeros_like(rows)],
+            repeated(start, count),
             schemes=self.schemes,
             steps=steps,
         )
