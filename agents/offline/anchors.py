@@ -5,7 +5,7 @@ Compositional conservatism with anchor-seeking (Song et al., arXiv:2404.04682).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -136,15 +136,27 @@ def divergent_rollouts(
     require_count("length", length)
     index = torch.randint(len(data), (len(data),), generator=generator, device=data.device)
     parts = zip(data.next_observations.split(CHUNK), data.actions[index].split(CHUNK), strict=True)
-    found = []
+    found: list[tuple[Tensor, Tensor]] = []
     for state, held in parts:
-        for _ in range(length):
-            noise = torch.randn(held.shape, generator=generator, device=held.device)
-            action = (KEPT * held + NOISE * noise).clamp(-1.0, 1.0)
-            state = reverse.sample(state, action)
-            found.append((state, action))
+        found.extend(walk_back(reverse, state, held, generator, length))
     states, actions = zip(*found, strict=True)
     return torch.cat(states), torch.cat(actions)
+
+
+@torch.no_grad()
+def walk_back(
+    reverse: ReverseDynamics, state: Tensor, held: Tensor, generator: torch.Generator, length: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """States (B, O) and actions (B, A) of a walk backwards in time, nearest first.
+
+    From `state` (B, O) on, with actions near those that are `held` (B, A); for the rest see
+    `divergent_rollouts`.
+    """
+    for _ in range(length):
+        noise = torch.randn(held.shape, generator=generator, device=held.device)
+        action = (KEPT * held + NOISE * noise).clamp(-1.0, 1.0)
+        state = reverse.sample(state, action)
+        yield state, action
 
 
 @torch.no_grad()
