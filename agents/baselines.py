@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from torch import Tensor
 from agents.archives import read_arrays
 from agents.controllers import Player, load_player, random_controller
 from agents.evaluation import play_states
+from agents.files import replacing, write_json
 from simenv.envs.functional import Functional
 from simenv.errors import ConfigurationError, RunError
 from simenv.listing import SCORES, load_scores
@@ -43,12 +42,10 @@ class Baseline:
         """Write assets/baselines/<family>.npz, whole or not at all."""
         path = path_of(task_id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
+        with replacing(path) as file:
             np.savez_compressed(
                 file, actions=self.actions, returns=self.returns, success=self.success
             )
-        os.replace(part, path)
         return path
 
 
@@ -155,6 +152,4 @@ def save_scores(task_id: str, rows: dict[str, dict[str, float]]) -> None:
     known = {**load_scores(), find(task_id).family: rows}
     families = dict.fromkeys(spec.family for spec in TASKS.values())
     ordered = {name: known[name] for name in families if name in known}
-    part = SCORES.with_suffix(".part")
-    part.write_text(json.dumps(ordered, indent=1) + "\n")
-    os.replace(part, SCORES)
+    write_json(SCORES, ordered, indent=1)

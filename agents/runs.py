@@ -19,7 +19,6 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -33,6 +32,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import simenv
+from agents.files import write_json, write_text
 from simenv.envs.functional import Functional
 from simenv.errors import RunError
 from simenv.registry import TASKS, find, unknown
@@ -53,6 +53,7 @@ class Run:
         options: Any,
         seed: int,
         require: Callable[[str], object] | None = None,
+        **told: Any,
     ) -> Run:
         """Make the folder of a command's options and write config and versions.
 
@@ -62,6 +63,7 @@ class Run:
             seed: of the run.
             require: raises `UnknownTaskError` for an id that the command does not take; default
                 `require_id`.
+            told: what config.json is to say beside the options.
 
         Raises:
             UnknownTaskError: no such task; nothing is written.
@@ -75,7 +77,7 @@ class Run:
         if (run.path / "config.json").exists():
             raise RunError(f"{run.path} holds a run already; choose another folder with --out")
         (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        config = {"command": command, **asdict(options)}
+        config = {"command": command, **asdict(options), **told}
         run.write_json("config.json", {k: _plain(v) for k, v in config.items()})
         run.write_json("versions.json", versions())
         return run
@@ -111,7 +113,7 @@ class Run:
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file in one piece."""
-        self._replace(name, json.dumps(content, indent=2) + "\n")
+        write_json(self.path / name, content)
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Append rows to metrics.csv; a new column is "nan" in the rows before it."""
@@ -156,7 +158,7 @@ class Run:
             if columns:
                 writer.writeheader()
             writer.writerows(rows)
-            self._replace("metrics.csv", text.getvalue())
+            write_text(self.path / "metrics.csv", text.getvalue())
 
     def _rows(self) -> list[dict[str, str]]:
         """Rows of metrics.csv; a last one that was broken off is left out."""
@@ -210,16 +212,6 @@ class Run:
         except (SafetensorError, OSError) as error:
             raise RunError(f"checkpoint {file} is damaged: {error}") from error
 
-    def _replace(self, name: str, text: str) -> None:
-        # A fresh file: a name that somebody could foresee might be a link to elsewhere.
-        handle, partial = tempfile.mkstemp(prefix=f".{name}-", dir=self.path, text=True)
-        with os.fdopen(handle, "w", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(partial, 0o644)
-        os.replace(partial, self.path / name)
-
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from training in the same folder.
@@ -247,6 +239,16 @@ def require_id(task_id: str) -> None:
     """Raise `UnknownTaskError` unless simenv or Gymnasium has registered an id."""
     if task_id not in TASKS and task_id not in gymnasium.registry:
         raise unknown(task_id, [*TASKS, *gymnasium.registry])
+
+
+def reset_options(config: Mapping[str, Any], goals: str) -> dict[str, Any]:
+    """What the episodes of a run start from, beside what the task draws.
+
+    Args:
+        config: of the run.
+        goals: "run": those that it was trained for, if any; "task": the task draws them.
+    """
+    return dict(config.get("reset_options", {})) if goals == "run" else {}
 
 
 def fresh_folder(name: str) -> Path:

@@ -8,7 +8,8 @@ rope, from the start of seed 0. Every policy is played deterministically for 20 
 three kinds of starts: the task's own, with the bodies moved (`pose`), and with materials of other
 stiffness (`material`). A score is the mean return, counted from random actions (0) to the
 demonstrator (100); a cell is the mean over seeds, with the range. The same command goes on where it
-was stopped. Writes rows.csv and table.md into --out.
+was stopped; what has been played is played again if the policy, its demonstration or the way of
+playing is another one. Writes rows.csv and table.md into --out.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ import numpy as np
 import torch
 
 from agents import BC
+from agents.checkpoints import file_digest
 from agents.demonstrations import read_demonstration
 from agents.environments import make_vec
 from agents.evaluation import collect_episodes
+from agents.files import write_json
 from agents.training import load_agent
 from benchmarks import jobs
 from benchmarks.comparison import head, line
@@ -186,6 +189,10 @@ class Training(jobs.Training):
         words += task.ild.split() if self.method == "ild" else []
         return [*words, "--seed", str(self.seed)]
 
+    def told(self) -> dict[str, Any]:
+        """What makes it the agent that it is: its last checkpoint, options included."""
+        return {"checkpoint": file_digest(self.run.checkpoints()[-1] / "manifest.json")}
+
     def agent(self) -> Any:
         """What was learnt."""
         return load_agent(self.run, "cpu")
@@ -208,6 +215,10 @@ class Cloning:
     def done(self) -> bool:
         """Whether there is something to clone."""
         return Show(self.task, self.out).done()
+
+    def told(self) -> dict[str, Any]:
+        """What makes it the agent that it is."""
+        return {"seed": self.seed, "updates": CLONING}
 
     def agent(self) -> Any:
         """What was learnt."""
@@ -245,23 +256,30 @@ def report(wanted: Sequence[Training | Cloning], out: Path) -> list[dict[str, An
 
 
 def row(job: Training | Cloning, out: Path) -> dict[str, Any]:
-    """Mean returns of a policy on each kind of start; they are played once and then kept."""
-    kept = out / f"{job.name}.json"
-    if not kept.is_file():
-        kept.write_text(json.dumps(played(job)))
-    return {
-        "task": job.task,
-        "method": job.method,
-        "seed": job.seed,
-        **json.loads(kept.read_text()),
-    }
+    """Mean returns of a policy on each kind of start; they are kept with what they depend on."""
+    kept, settings = out / f"{job.name}.json", told(job)
+    found = json.loads(kept.read_text()) if kept.is_file() else {}
+    if found.get("settings") != settings:
+        found = {"settings": settings, "returns": played(job)}
+        write_json(kept, found)
+    return {"task": job.task, "method": job.method, "seed": job.seed, **found["returns"]}
+
+
+def told(job: Training | Cloning) -> dict[str, Any]:
+    """What scores depend on, as JSON gives it back."""
+    shown = read_demonstration(Show(job.task, job.out).file)
+    evaluation = {"episodes": EPISODES, "seed": SEED, "starts": STARTS}
+    told = {"policy": job.told(), "demonstration": shown.seal(), "evaluation": evaluation}
+    plain: dict[str, Any] = json.loads(json.dumps(told))
+    return plain
 
 
 def played(job: Training | Cloning) -> dict[str, float]:
-    """Mean returns over `EPISODES`, by kind of start."""
+    """Mean returns over `EPISODES`, by kind of start; all pursue the demonstration's goal."""
     agent, found = job.agent(), {}
+    goal = read_demonstration(Show(job.task, job.out).file).start_options()
     for name, options in STARTS.items():
-        task_id, chosen = TASKS[job.task].id, {"reset_options": options} if options else {}
+        task_id, chosen = TASKS[job.task].id, {"reset_options": options | goal}
         with closing(make_vec(task_id, EPISODES, **chosen)) as env:
             score = collect_episodes(env, lambda seen: agent.predict(seen)[0], EPISODES, SEED)
         found[name] = float(score.returns.mean())

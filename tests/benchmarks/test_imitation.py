@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agents.demonstrations import Demonstration
+from agents import checkpoints
+from agents.demonstrations import Demonstration, read_demonstration
 from benchmarks import imitation
 
 
@@ -75,7 +78,58 @@ def test_policies_are_played_once(out, monkeypatch):
     assert played == ["rope-bc-seed0", "rope-bc-seed1"]
     assert [row["own"] for row in rows] == [-42.01142120361328, 10.0]
     assert "| rope | bc | -16.0: 50 (0 – 100) |" in (out / "table.md").read_text()
-    assert json.loads((out / "rope-bc-seed1.json").read_text())["pose"] == 10.0
+    assert json.loads((out / "rope-bc-seed1.json").read_text())["returns"]["pose"] == 10.0
+
+
+@pytest.mark.parametrize("change", ["episodes", "updates", "demonstration", "of an older version"])
+def test_other_settings_are_played_again(change, out, monkeypatch):
+    """What is kept counts only for what it was made with; without a change it does."""
+    returns = iter(range(9))
+    monkeypatch.setattr(
+        imitation, "played", lambda job: dict.fromkeys(imitation.STARTS, float(next(returns)))
+    )
+    clone = imitation.Cloning("rope", 0, out)
+    assert [imitation.row(clone, out)["own"] for _ in range(2)] == [0.0, 0.0]
+    if change == "episodes":
+        monkeypatch.setattr(imitation, "EPISODES", 3)
+    elif change == "updates":
+        monkeypatch.setattr(imitation, "CLONING", 3)
+    elif change == "demonstration":
+        file = imitation.Show("rope", out).file
+        replace(read_demonstration(file), seed=1).save(file)
+    else:
+        (out / "rope-bc-seed0.json").write_text(json.dumps({"own": 7.0}))
+    assert [imitation.row(clone, out)["own"] for _ in range(2)] == [1.0, 1.0]
+
+
+def test_another_checkpoint_is_played_again(tmp_path):
+    """What was trained for longer, or anew, is another policy."""
+    job = imitation.Training("rope", "ild", 0, tmp_path)
+    found = []
+    for steps in (0, 1):
+        checkpoints.write(
+            job.run.path / "checkpoints" / f"step-{steps:010d}", {"a": {"steps": steps}}
+        )
+        found += [job.told(), job.told()]
+    assert found[0] == found[1] != found[2] == found[3]
+
+
+def test_scores_are_kept_whole_or_not_at_all(out, monkeypatch):
+    """A crash while they are written leaves what was there before."""
+    monkeypatch.setattr(imitation, "played", lambda job: dict.fromkeys(imitation.STARTS, 1.0))
+    clone = imitation.Cloning("rope", 0, out)
+    imitation.row(clone, out)
+    before = (out / "rope-bc-seed0.json").read_text()
+
+    def killed(handle):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", killed)
+    monkeypatch.setattr(imitation, "EPISODES", 3)
+    with pytest.raises(OSError, match="disk full"):
+        imitation.row(clone, out)
+    assert (out / "rope-bc-seed0.json").read_text() == before
+    assert not list(out.glob(".*"))
 
 
 def test_cloning_learns_the_demonstration(out):
