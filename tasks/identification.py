@@ -159,7 +159,8 @@ class IdentificationProblem:
             values: of `parameters` in their order, (K,) for one set, (N, K) for `num_envs`.
 
         Returns:
-            Scalar, or (N,); differentiable.
+            Scalar, or (N,); differentiable. Infinite, without a slope, where a step broke: the
+            trial stays where it was then, at a distance that says nothing.
 
         Raises:
             ShapeError: another shape.
@@ -168,13 +169,15 @@ class IdentificationProblem:
         rows = self._rows(values)
         overrides = {self.body: {p.name: rows[:, k] for k, p in enumerate(self.parameters)}}
         state, errors = self._states[0], []
+        broken = torch.zeros_like(state.failed)
         for step in range(self.steps):
             if self.segment and step % self.segment == 0:
                 state = self._states[step]
             state = self.simulator.step(state, None, overrides)
+            broken = broken | state.failed
             distance = (state.x - self.reference[step + 1]).square().sum(dim=2)
             errors.append(distance.mean(dim=1))
-        mean = torch.stack(errors).mean(dim=0)
+        mean = torch.stack(errors).mean(dim=0).masked_fill(broken, torch.inf)
         return mean[0] if values.ndim == 1 else mean
 
     # ------------------------------------------------------------------ build and check

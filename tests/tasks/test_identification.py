@@ -8,6 +8,7 @@ import torch
 import simenv
 from simenv.errors import ConfigurationError, ShapeError, UnknownTaskError
 from simenv.listing import problem_rows
+from simenv.mpm.transfer import NOT_A_NUMBER
 from simenv.registry import PROBLEMS, find_problem
 from tasks.identification import LAWS, IdentificationProblem
 
@@ -122,6 +123,30 @@ def test_resets_to_the_reference():
         assert torch.equal(state.x[0], problem.reference[step + 1])
         distances.append((wrong.x - state.x).square().sum(dim=-1).mean())
     torch.testing.assert_close(problem.error(values), torch.stack(distances).mean())
+
+
+@pytest.mark.parametrize("segment", [0, 2])
+def test_a_trial_that_breaks_is_no_good(segment):
+    """A step that breaks leaves its set of parameters no error, whatever follows; no other one."""
+    problem = problem_of("Jelly", steps=5, segment=segment, num_envs=2)
+    values = torch.stack([off(problem), 0.8 * problem.truth])
+    logs = problem.to_logs(values).requires_grad_()
+    sound = problem.error(problem.from_logs(logs))
+    step, taken = problem.simulator.step, []
+
+    def breaking(state, *given):
+        taken.append(state)
+        after = step(state, *given)
+        fault = torch.tensor([0, NOT_A_NUMBER], dtype=torch.int32)
+        return after.replace(fault=fault) if len(taken) == 3 else after
+
+    problem.simulator.step = breaking
+    errors = problem.error(problem.from_logs(logs))
+    assert len(taken) == 5
+    assert errors.tolist() == [sound.tolist()[0], float("inf")]
+    (gradient,) = torch.autograd.grad(errors.sum(), logs)
+    assert gradient[0].abs() > 0
+    assert gradient[1] == 0
 
 
 def test_logs_stay_within_the_bounds():
