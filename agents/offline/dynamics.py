@@ -97,23 +97,15 @@ class Dynamics(nn.Module):
         return self._outcome(observations, self.ensemble.average(found), found)
 
     @torch.no_grad()
-    def sample(self, observations: Tensor, actions: Tensor, noise: float = 1.0) -> Outcome:
+    def sample(self, observations: Tensor, actions: Tensor) -> Outcome:
         """A draw of all but the costs, each row from an elite of its own.
 
         Args:
             observations: (B, O).
             actions: (B, A).
-            noise: share of the predicted deviations that is drawn; 0: what the elite expects.
         """
         found = self.members(observations, actions)
-        return self._outcome(observations, self.ensemble.draw(found, noise), found)
-
-    def cost_spread(self, found: Members) -> Tensor:
-        """Deviation (B, 1) of the elites' expected costs, which says how little they know.
-
-        Of a model without costs there is none, (B, 0).
-        """
-        return found.mean[self.ensemble.elite, :, self.num_features + 1 :].std(dim=0, correction=0)
+        return self._outcome(observations, self.ensemble.draw(found), found)
 
     def next_observations(self, observations: Tensor, found: Members) -> Tensor:
         """Observations (elites, B, O) after the step, a draw from every elite's prediction."""

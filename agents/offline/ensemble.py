@@ -132,15 +132,12 @@ class GaussianEnsemble(nn.Module):
         """`mean` of predictions made already."""
         return found.mean[self.elite].mean(dim=0)
 
-    def draw(self, found: Members, noise: float = 1.0) -> Tensor:
-        """`sample` of predictions made already, with `noise` times the deviations.
-
-        From torch's global generator.
-        """
+    def draw(self, found: Members) -> Tensor:
+        """`sample` of predictions made already, from torch's global generator."""
         rows = torch.arange(found.mean.shape[1], device=self.elite.device)
         chosen = self.elite[torch.randint(len(self.elite), rows.shape, device=rows.device)]
         mean, std = found.mean[chosen, rows], found.std[chosen, rows]
-        return mean + noise * std * torch.randn_like(mean)
+        return mean + std * torch.randn_like(mean)
 
     def probabilities(self, found: Members) -> Tensor:
         """Probabilities (B, F) of the flags, the mean over the elites."""

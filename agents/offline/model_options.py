@@ -158,10 +158,6 @@ class TrainOGSRL(TrainModelBased):
     """Rollouts per iteration."""
     rollout_length: int = 20
     """Steps of each."""
-    model_noise: float = 1.0
-    """Share of the model's deviation that rollouts draw; 0: what one of its networks expects."""
-    cost_pessimism: float = 0.0
-    """Standard deviations over the model's networks that are added to a step's cost."""
     starts: Starts = "any"
     """Start from any observation of the cloned episodes, or from the first ones of all."""
     clone_from: CloneFrom = "any"
@@ -192,8 +188,6 @@ class TrainOGSRL(TrainModelBased):
         require_one_of("clone_from", self.clone_from, get_args(CloneFrom))
         if self.clone_from == "cheap" and self.cost_limit is None:
             raise ConfigurationError("clone_from = 'cheap' needs a cost_limit, which tells what is")
-        check_real(self, "model_noise", at_least=0.0, at_most=1.0)
-        check_real(self, "cost_pessimism", at_least=0.0)
         check_real(self, "guardian_limit", at_least=0.0, at_most=1.0)
         check_real(self, "guardian_share", above=0.0, at_most=0.1)
         # A discount of 0 has no budget (agents.safe.discounted_budget).

@@ -47,9 +47,6 @@ class OGSRL(ModelBased):
         guardian_bandwidth: see `Guardian`.
         rollouts: N per iteration.
         rollout_length: H, steps of each.
-        model_noise: share of the model's deviation that rollouts draw; 0: each step is what one of
-            the model's networks, drawn anew, expects.
-        cost_pessimism: deviations over the model's networks that are added to a step's cost.
         starts: from "any" observation of the episodes that are cloned, or from the "first" ones of
             all episodes.
         clone_from: "any" episode of the dataset, or "cheap" ones, which keep `cost_limit` or are
@@ -89,8 +86,6 @@ class OGSRL(ModelBased):
         guardian_bandwidth: float | None = None,
         rollouts: int = 256,
         rollout_length: int = 20,
-        model_noise: float = 1.0,
-        cost_pessimism: float = 0.0,
         starts: Starts = "any",
         clone_from: CloneFrom = "any",
         gae_lambda: float = 0.95,
@@ -111,8 +106,6 @@ class OGSRL(ModelBased):
         if clone_steps:
             require_count("clone_steps", clone_steps)
         check_range("cost_limit", cost_limit or 0.0, at_least=0.0)
-        check_range("model_noise", model_noise, at_least=0.0, at_most=1.0)
-        check_range("cost_pessimism", cost_pessimism, at_least=0.0)
         check_range("guardian_limit", guardian_limit, at_least=0.0, at_most=1.0)
         check_range("gae_lambda", gae_lambda, at_least=0.0, at_most=1.0)
         check_range("max_kl", max_kl, above=0.0)
@@ -125,7 +118,6 @@ class OGSRL(ModelBased):
             raise ConfigurationError("clone_from = 'cheap' needs a cost_limit, which tells what is")
         self.cost_limit, self.horizon, self.guardian_limit = cost_limit, horizon, guardian_limit
         self.num_rollouts, self.rollout_length = rollouts, rollout_length
-        self.model_noise, self.cost_pessimism = model_noise, cost_pessimism
         self.starts, self.clone_from = starts, clone_from
         self.gae_lambda, self.value_epochs = gae_lambda, value_epochs
         self._step_options: dict[str, Any] = {
@@ -265,12 +257,8 @@ class OGSRL(ModelBased):
         Returns:
             Observations (N, O), signals (N, 1 + K), float ends (N,) and where it is lost (N,).
         """
-        found = self.dynamics.sample(observations, actions, self.model_noise)
+        found = self.dynamics.sample(observations, actions)
         costs = [] if found.costs is None else [found.costs]
-        if self.cost_pessimism:
-            # A policy goes where the model has missed a cost: what its networks dispute is dearer.
-            spread = self.dynamics.cost_spread(found.members)
-            costs = [cost + self.cost_pessimism * spread for cost in costs]
         told = torch.cat([found.observations, found.rewards, *costs], dim=1)
         lost = ~told.isfinite().all(dim=1, keepdim=True)
         rewards = self.reward_scale * found.rewards + self.reward_shift

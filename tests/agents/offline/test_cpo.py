@@ -91,7 +91,7 @@ def test_slopes_over_several_steps_are_those_of_the_sums():
     model.stepper = ConstrainedStep(model.actor, model.gamma)
     model.cost_value = lambda seen: torch.zeros(*seen.shape[:-1], 2)
     model.dynamics = SimpleNamespace(
-        sample=lambda s, a, noise: Outcome(s + a, 0 * a, 0 * a, s, torch.zeros(1, 1))
+        sample=lambda s, a: Outcome(s + a, 0 * a, 0 * a, s, torch.zeros(1, 1))
     )
     found = model.roll_out(torch.zeros(20_000, 1))
     advantages, _ = model.advantages(found)

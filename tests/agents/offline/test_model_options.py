@@ -78,8 +78,6 @@ def test_a_run(algorithm, tmp_path, monkeypatch):
         ("ogsrl", {"clone_steps": -1}),
         ("ogsrl", {"initial_std": 0.0067}),
         ("ogsrl", {"initial_std": 7.4}),
-        ("ogsrl", {"model_noise": 1.5}),
-        ("ogsrl", {"cost_pessimism": -1.0}),
         ("ogsrl", {"initial_std": float("nan")}),
         ("ogsrl", {"max_kl": 0.0}),
         ("ogsrl", {"search_steps": 0}),

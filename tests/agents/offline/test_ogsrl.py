@@ -36,7 +36,7 @@ class KnownModel(nn.Module):
         super().__init__()
         self.ends, self.with_costs = ends, with_costs
 
-    def sample(self, observations, actions, noise=0.0):
+    def sample(self, observations, actions):
         costs = (actions + 1) / 2 if self.with_costs else None
         rewards = -((actions - 0.8) ** 2)
         empty = torch.zeros(1, len(actions), 0)
@@ -166,7 +166,7 @@ def test_rollouts_go_on_from_where_they_were():
     batch = model.sample()
     asked, drawn = [], model.dynamics.sample
 
-    def sample(observations, actions, noise):
+    def sample(observations, actions):
         asked.append((observations, actions))
         found = drawn(observations, actions)
         return found._replace(terminated=torch.full((6, 1), float(len(asked) == 2)))
@@ -184,36 +184,12 @@ def test_rollouts_go_on_from_where_they_were():
     )
 
 
-@pytest.mark.parametrize(("noise", "spread"), [(0.0, False), (0.5, True)])
-def test_rollouts_draw_as_much_noise_as_they_are_told(noise, spread):
-    """With one network and a policy that draws nothing, rollouts differ by the model's noise."""
-    model = ogsrl(model_members=1, model_elites=1, model_noise=noise, clone_steps=0)
-    model._prepare_model()
-    model.actor.std = lambda: torch.zeros(1)
-    found = model.roll_out(model.dataset.observations[:1].expand(8, -1))
-    assert bool((found.observations[-1].std(dim=0) > 1e-4).all()) is spread
-
-
-def test_disputed_costs_are_dearer():
-    """By `cost_pessimism` deviations over the networks; without it the mean is the cost."""
-    options = {"cost_limit": 1.0, "horizon": 5, "model_noise": 0.0, "clone_steps": 0}
-    model = ogsrl(cost_pessimism=3.0, **options)
-    model._prepare_model()
-    s, a = model.dataset.observations[:50], model.dataset.actions[:50]
-    with torch.no_grad():
-        found = model.dynamics.mean(s, a)
-    spread = model.dynamics.cost_spread(found.members)
-    assert spread.mean() > 0.01
-    _, signals, *_ = model._step(s, a)
-    torch.testing.assert_close(signals[:, 1:2], (found.costs + 3.0 * spread).clamp(min=0.0))
-
-
 def test_states_that_run_off_stay_in_the_box_of_the_data():
     """Predictions far away become the ends of the range of the data, here 0 to 19 or so."""
     model = ogsrl(priced())
     model.guardian = guard(2.0)
     model.dynamics = SimpleNamespace(
-        sample=lambda s, a, noise: Outcome(s + 1e9, 0 * a, 0 * a, None, torch.zeros(1, 1))
+        sample=lambda s, a: Outcome(s + 1e9, 0 * a, 0 * a, None, torch.zeros(1, 1))
     )
     after, *_ = model._step(torch.zeros(1, 2), torch.zeros(1, 1))
     assert torch.equal(after[0], model.dataset.observations.amax(dim=0))
@@ -226,7 +202,7 @@ def test_no_cost_lies_below_the_datas(least, kept):
     model.dataset.costs.fill_(0.5)[0] = least
     costs = torch.tensor([[-0.3], [0.5]])
     model.dynamics = SimpleNamespace(
-        sample=lambda s, a, noise: Outcome(s, 0 * a, 0 * a, costs, torch.zeros(2, 1))
+        sample=lambda s, a: Outcome(s, 0 * a, 0 * a, costs, torch.zeros(2, 1))
     )
     _, signals, *_ = model._step(torch.zeros(2, 1), torch.zeros(2, 1))
     assert signals[:, 1].tolist() == pytest.approx(kept)
@@ -240,7 +216,7 @@ def test_where_the_model_gives_no_number_the_worst_is_paid(fault):
     model.dataset.rewards[3] = -7.0
     bad = dict.fromkeys(("reward", "cost", "observation"), 0.0) | {fault: -torch.inf}
     model.dynamics = SimpleNamespace(
-        sample=lambda s, a, noise: Outcome(
+        sample=lambda s, a: Outcome(
             s + bad["observation"], a + bad["reward"], a + 1, a + bad["cost"], torch.zeros(2, 1)
         )
     )
@@ -353,8 +329,6 @@ def test_costs_that_are_not_there():
         {"damping": -1.0},
         {"initial_std": 0.0},
         {"initial_std": 9.0},
-        {"model_noise": -0.1},
-        {"cost_pessimism": -0.1},
         {"clone_steps": -1},
         {"starts": "last"},
         {"gamma": 0.0},

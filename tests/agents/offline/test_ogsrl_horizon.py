@@ -18,7 +18,7 @@ STEPS, GAMMA, LAMBDA = 3, 0.5, 0.5
 STARTS = torch.tensor([[0.0], [1.0], [3.0]])
 
 
-def step(observations, actions, noise) -> Outcome:
+def step(observations, actions) -> Outcome:
     """s' = s + a; reward s + 1, cost 2 s; an end where s' is 3."""
     after = observations + actions
     return Outcome(
