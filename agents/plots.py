@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from agents.options import Plot
-from agents.report import cost_limit
+from agents.report import algorithm, cost_limit, searched
 from agents.runs import Run
 from agents.statistics import TRIMMED_FROM, estimate, iqm
 from simenv.errors import ConfigurationError, RunError
@@ -75,10 +75,10 @@ class Band:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one algorithm in one environment, or from one dataset.
+    """Runs of one algorithm in one environment, or from one dataset, or for one kind of policy.
 
     Attributes:
-        name: algorithm, with id and dataset where the groups differ in them.
+        name: algorithm, with policy, id and dataset where the groups differ in them.
         runs: metrics of each.
         limits: their cost limits.
         unit: what their steps count.
@@ -107,7 +107,7 @@ class Group:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Runs by algorithm and environment, in the order given.
+    """Runs by algorithm, what they searched for, and environment, in the order given.
 
     Raises:
         RunError: no such run, or one without metrics against steps.
@@ -116,13 +116,15 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     configs = [run.config for run in runs]
     ids = list(dict.fromkeys(map(_place, configs)))
     datasets = {config.get("dataset") for config in configs}
+    policies = set(map(searched, configs)) - {None}
     if len({_family(task_id) for task_id in ids}) > 1:
         raise ConfigurationError(
             f"runs of {', '.join(ids)} share no axis; plot one task at a time, with --out"
         )
     found: dict[str, Group] = {}
     for run, config in zip(runs, configs, strict=True):
-        parts = [" ".join(filter(None, (config["command"], config.get("method"))))]
+        parts = [algorithm(config)]
+        parts += [policy] if len(policies) > 1 and (policy := searched(config)) else []
         parts += [_place(config)] if len(ids) > 1 else []
         parts += [config["dataset"]] if len(datasets) > 1 and "dataset" in config else []
         name = ", ".join(parts)

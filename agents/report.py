@@ -48,6 +48,19 @@ def cost_limit(config: Mapping[str, Any]) -> float | None:
     return spec.cost_limit if spec is not None and spec.variant == "safe" else None
 
 
+def algorithm(config: Mapping[str, Any]) -> str:
+    """What a run was made by: the command, and the method of a search."""
+    return " ".join(filter(None, (config["command"], config.get("method"))))
+
+
+def searched(config: Mapping[str, Any]) -> str | None:
+    """What a search was for: a gait, a plan, … or a receding horizon; None where there was none."""
+    if config["command"] != "optimise":
+        return None
+    steps = config.get("receding", 0)
+    return f"receding {steps}" if steps else config.get("policy")
+
+
 @dataclass(frozen=True)
 class Entry:
     """One run's scores.
@@ -58,6 +71,7 @@ class Entry:
         id: of the environment.
         size: of the task, where it is one of simenv's.
         row: its scores.
+        goal: the one that it was played with, in words; empty where the task drew them.
     """
 
     name: str
@@ -65,12 +79,18 @@ class Entry:
     id: str
     size: str
     row: Row
+    goal: str = ""
+
+    @property
+    def place(self) -> str:
+        """The environment, with the goal if it is always the same."""
+        return f"{self.id}, {self.goal}" if self.goal else self.id
 
     @property
     def normalised(self) -> float | None:
         """Return on the scale from random actions (0) to the task's baseline (1), where known."""
         spec = TASKS.get(self.id)
-        if spec is None or spec.variant == "goal" or self.size != "small":
+        if spec is None or spec.variant == "goal" or self.size != "small" or self.goal:
             return None
         known = load_scores().get(spec.family)
         if known is None:
@@ -104,7 +124,7 @@ class Report:
         """Runs of the same algorithm and environment, where there are several."""
         found: dict[tuple[str, str], list[Entry]] = {}
         for entry in self.entries:
-            found.setdefault((entry.command, entry.id), []).append(entry)
+            found.setdefault((entry.command, entry.place), []).append(entry)
         return {key: entries for key, entries in found.items() if len(entries) > 1}
 
     def __str__(self) -> str:
@@ -114,8 +134,8 @@ class Report:
     def _averages(self) -> str:
         """Interquartile means over the runs of every group."""
         body = []
-        for (command, task_id), entries in self.groups.items():
-            cells = [f"{command}, {task_id}", str(len(entries))]
+        for (command, place), entries in self.groups.items():
+            cells = [f"{command}, {place}", str(len(entries))]
             for key in AVERAGED:
                 scores = [entry.row[key] for entry in entries if key in entry.row]
                 complete = len(scores) == len(entries)

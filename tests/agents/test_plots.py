@@ -124,6 +124,24 @@ def test_groups(make):
     assert [group.limits for group in groups] == [set(), set(), {20.0}]
 
 
+def test_searches_are_told_apart_by_what_they_search_for(make):
+    """A gait, a plan and a receding horizon share no curve; of one kind it need not be said."""
+    search = {"command": "optimise", "method": "icem"}
+    gaits = [make(name, policy="gait", receding=0, **search) for name in "ab"]
+    groups = group_runs([Run(path) for path in gaits])
+    assert [group.label for group in groups] == ["optimise icem (mean of 2 runs)"]
+    others = [make("c", policy="plan", receding=0, **search)]
+    others += [make(name, policy="plan", receding=int(name), **search) for name in ("8", "20")]
+    groups = group_runs([Run(path) for path in (*gaits, *others, make("d"))])
+    assert [group.label for group in groups] == [
+        "optimise icem, gait (mean of 2 runs)",
+        "optimise icem, plan (1 run)",
+        "optimise icem, receding 8 (1 run)",
+        "optimise icem, receding 20 (1 run)",
+        "sac (1 run)",
+    ]
+
+
 # ------------------------------------------------------------------------------- pictures
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from agents import report
-from agents.report import Entry, Report, aligned, cost_limit, table
+from agents.report import Entry, Report, algorithm, aligned, cost_limit, searched, table
 from agents.statistics import estimate, iqm, optimality_gap, probability_of_improvement
 from simenv.registry import TASKS
 
@@ -79,6 +80,22 @@ def test_table_has_the_columns_that_rows_have():
 def test_cost_limit(config, expected):
     """A run's own budget, else the one suggested for a safe task, else none."""
     assert cost_limit(config) == expected
+
+
+def test_searches_are_algorithms_of_their_own():
+    """By method and by what is searched for; a training is called by its command alone."""
+    search = {"command": "optimise", "method": "cem", "policy": "plan"}
+    assert (algorithm(search), searched(search)) == ("optimise cem", "plan")
+    assert searched(search | {"receding": 5}) == "receding 5"
+    assert (algorithm({"command": "sac"}), searched({"command": "sac"})) == ("sac", None)
+
+
+def test_runs_with_a_goal_of_their_own():
+    """Are averaged with their like, and stand on no scale of goals that are drawn."""
+    mine = [replace(entry, goal="goal 1 2") for entry in entries("ild", [1.0, 2.0])]
+    found = Report([*mine, *entries("ild", [5.0])], {})
+    assert list(found.groups) == [("ild", f"{WALKER}, goal 1 2")]
+    assert [entry.normalised is None for entry in found.entries] == [True, True, False]
 
 
 def test_aligned():
