@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,9 @@ from gymnasium import spaces
 from torch import Tensor
 
 from agents.archives import read_arrays
+from agents.files import replacing
 from agents.spaces import same
+from simenv.envs.start import Start
 from simenv.errors import CheckpointError, DatasetError, SimenvError
 from simenv.mpm import State
 from simenv.registry import TASKS, find
@@ -197,19 +197,10 @@ class Demonstration:
         """Write it as .npz, whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         words = {"format": FORMAT, "task_id": self.task_id, "size": self.size, "seed": self.seed}
         words["sha256"] = self.seal()
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(file, **words, **self.arrays())  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(part, 0o644)
-            os.replace(part, path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
+        with replacing(path) as file:
+            np.savez_compressed(file, **words, **self.arrays())  # type: ignore[arg-type]
         return path
 
 
@@ -263,9 +254,40 @@ def require_continued(saved: str | None, demonstration: Demonstration | None) ->
 # ------------------------------------------------------------------------------- recording
 
 
+Watch = Callable[[State, Tensor | None], object]
+"""Told every state of an episode, and the action (1, A) that led there; the start has none."""
+
+
+@torch.no_grad()
+def played(
+    functional: Functional, player: Player, seed: int = 0, start: Start | None = None
+) -> Iterator[tuple[State, Tensor | None]]:
+    """The states of an episode of one environment, as `Watch` is told them.
+
+    Args:
+        functional: the task, with one environment.
+        player: (state, t) -> action (1, A).
+        seed: of the start state.
+        start: what is drawn of it and what is given; None: as the task starts.
+    """
+    state = functional.initial(seed, start)
+    yield state, None
+    for t in range(functional.task.horizon):
+        action = player(state, t).clamp(-1.0, 1.0)
+        state = functional.transition(state, action)
+        yield state, action
+        if bool(functional.terminal(state)[0]):
+            return
+
+
 @torch.no_grad()
 def demonstrate(
-    functional: Functional, player: Player, seed: int = 0, task_id: str = ""
+    functional: Functional,
+    player: Player,
+    seed: int = 0,
+    task_id: str = "",
+    start: Start | None = None,
+    watch: Watch | None = None,
 ) -> Demonstration:
     """Play one episode and keep it.
 
@@ -274,24 +296,27 @@ def demonstrate(
         player: (state, t) -> action (1, A).
         seed: of the start state.
         task_id: that `functional` was made from.
+        start: as in `played`.
+        watch: who sees the episode beside.
 
     Raises:
         SimenvError: a step broke.
     """
-    task = functional.task
-    state, actions, rewards = functional.initial(seed), [], []
-    states = [state]
-    for t in range(task.horizon):
-        action = player(state, t).clamp(-1.0, 1.0)
-        after = functional.transition(state, action)
-        if bool(after.failed[0]):
-            raise SimenvError(f"step {t} of the demonstration broke; take another seed")
-        actions.append(action)
-        rewards.append(functional.reward(state, action, after))
-        state = after
+    states: list[State] = []
+    actions: list[Tensor] = []
+    rewards: list[Tensor] = []
+    for state, action in played(functional, player, seed, start):
+        if action is not None:
+            if bool(state.failed[0]):
+                raise SimenvError(
+                    f"step {len(actions)} of the demonstration broke; take another seed"
+                )
+            actions.append(action)
+            rewards.append(functional.reward(states[-1], action, state))
         states.append(state)
-        if bool(functional.terminal(state)[0]):
-            break
+        if watch is not None:
+            watch(state, action)
+    task = functional.task
     return Demonstration(
         task_id,
         getattr(task, "size", ""),
@@ -299,7 +324,7 @@ def demonstrate(
         _rows([task.features(s) for s in states]),
         _rows(actions),
         _rows(rewards),
-        state.context[0, : getattr(task, "num_goals", 0)].float().cpu().numpy(),
+        states[0].context[0, : getattr(task, "num_goals", 0)].float().cpu().numpy(),
         {name: _rows([getattr(s, name) for s in states]) for name in SEEN},
     )
 

@@ -17,8 +17,8 @@ from agents.controllers import Player, by_observation, load_controller
 from agents.environments import make_vec
 from agents.options import Evaluate
 from agents.randomness import forked_random
-from agents.report import RANDOM, Entry, Report, Row, cost_limit
-from agents.runs import Run
+from agents.report import RANDOM, Entry, Report, Row, algorithm, cost_limit, searched
+from agents.runs import Run, reset_options
 from agents.trajopt.rollout import Controller
 from simenv.envs.functional import Functional
 from simenv.errors import ConfigurationError, RunError
@@ -201,18 +201,20 @@ def evaluate(options: Evaluate) -> Report:
 
 def _entry(run: Run, name: str, randoms: dict[str, Row], options: Evaluate) -> Entry:
     """Score one run; random actions only where they are not among `randoms` yet."""
-    config, task = run.config, _task(run.config)
+    config, goal = run.config, _goal(run.config, options)
+    task = _task(config, goal)
     if config["id"] is None:
         raise RunError(f"{run.path} has no environment to be evaluated in; train it with --id")
     low_high = config.get("reference")
     row = _score(run, options).row(cost_limit(config), low_high) | _train_cost(run)
     if task not in randoms:
         randoms[task] = _score_random(config, options).row(cost_limit(config))
-    made = {"episodes": options.episodes, "seed": options.seed}
+    made = {"episodes": options.episodes, "seed": options.seed, "goals": options.goals}
     run.write_json("evaluation.json", made | {config["command"]: row, RANDOM: randoms[task]})
-    # Runs from different datasets are not runs of one algorithm.
-    command = ", ".join(filter(None, (config["command"], config.get("dataset"))))
-    return Entry(name, command, config["id"], config.get("size", "small"), row)
+    # Runs from different datasets, or of different policies, are not runs of one algorithm.
+    parts = (algorithm(config), searched(config), config.get("dataset"))
+    command = ", ".join(filter(None, parts))
+    return Entry(name, command, config["id"], config.get("size", "small"), row, goal)
 
 
 def run_names(runs: list[Run]) -> list[str]:
@@ -225,12 +227,18 @@ def run_names(runs: list[Run]) -> list[str]:
     return next(c for c in choices if len({*c, RANDOM}) > len(runs) or c is choices[-1])
 
 
-def _task(config: dict[str, Any]) -> str:
+def _goal(config: dict[str, Any], options: Evaluate) -> str:
+    """The goal of all episodes, in words; empty where the task draws one for each."""
+    target = reset_options(config, options.goals).get("target", ())
+    return "goal " + " ".join(f"{number:.4g}" for number in target) if target else ""
+
+
+def _task(config: dict[str, Any], goal: str) -> str:
     """What the scores of random actions depend on."""
     size = config.get("size", "small") if config["id"] in TASKS else None
     limit = cost_limit(config)
-    parts = (config["id"], size, config.get("cost"), None if limit is None else f"limit {limit:g}")
-    return ", ".join(part for part in parts if part is not None)
+    costs = config.get("cost"), None if limit is None else f"limit {limit:g}"
+    return ", ".join(filter(None, (config["id"], size, *costs, goal)))
 
 
 def _device(config: dict[str, Any], options: Evaluate) -> str:
@@ -238,12 +246,14 @@ def _device(config: dict[str, Any], options: Evaluate) -> str:
 
 
 def _environments(config: dict[str, Any], options: Evaluate) -> VecEnv:
+    start = reset_options(config, options.goals)
     return make_vec(
         config["id"],
         options.episodes,
         cost=config.get("cost"),
         size=config.get("size", "small"),
         device=_device(config, options),
+        **({"reset_options": start} if start else {}),
     )
 
 

@@ -6,14 +6,12 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import torch
 from PIL import Image
 
 from agents.baselines import load_baseline, replaying
 from agents.options import Gallery
+from agents.recording import frames
 from simenv.envs.functional import Functional
-from simenv.envs.picture import Painter
 from simenv.envs.task import Task, load_task
 from simenv.listing import load_scores
 from simenv.registry import FAMILIES, TaskSpec, find
@@ -36,26 +34,14 @@ def _pictures(spec: TaskSpec, options: Gallery) -> Iterator[Path]:
     folder = options.out / "images" / "gallery"
     folder.mkdir(parents=True, exist_ok=True)
     functional = Functional(spec.id, device=options.device)
-    seen = list(frames(functional, spec, options.width))
+    player = replaying(functional, load_baseline(spec.id))
+    seen = list(frames(functional, player, 0, options.width))
     step = -(-len(seen) // MOST_FRAMES)
     gif, thumbnail = folder / f"{spec.family}.gif", folder / f"{spec.family}.png"
     write_gif(gif, seen[::step], fps=min(50.0, 1 / (functional.task.scene.step * step)))
     yield gif
     Image.fromarray(seen[len(seen) // 2]).save(thumbnail)
     yield thumbnail
-
-
-@torch.no_grad()
-def frames(functional: Functional, spec: TaskSpec, width: int) -> Iterator[np.ndarray]:
-    """Frames (width / 2, width, 3) of the baseline's first episode."""
-    painter = Painter(functional, width, width // 2)
-    controller = replaying(functional, load_baseline(spec.id))
-    state = functional.initial(0)
-    yield painter.frame(state, None)
-    for t in range(functional.task.horizon):
-        action = controller(state, t)
-        state = functional.transition(state, action)
-        yield painter.frame(state, action)
 
 
 # ------------------------------------------------------------------------------- pages

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from agents.train_options import Train, TrainRun, check_real, check_widths
 from simenv.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from agents.demonstrations import Demonstration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +21,17 @@ class TrainImitation(TrainRun):
     demo: Path | None = None
     """File of the demonstration, as 'simenv record RUN --demo' writes it. Needed."""
 
+    @cached_property
+    def demonstration(self) -> Demonstration | None:
+        """What the file holds, read when it is first asked for; None without a file.
+
+        Raises:
+            DatasetError: it is missing or damaged.
+        """
+        from agents.demonstrations import as_demonstration
+
+        return as_demonstration(self.demo)
+
     def resolved(self) -> Self:
         """With the whole path of the demonstration, which must belong to the task.
 
@@ -24,29 +39,28 @@ class TrainImitation(TrainRun):
             ConfigurationError: no demonstration is named.
             DatasetError: it is missing, damaged, or of another task.
         """
-        from agents.demonstrations import read_demonstration
-
         if self.demo is None:
             raise ConfigurationError(
                 "an imitator needs a demonstration: --demo FILE; 'simenv record RUN --demo' and "
                 "'simenv record ID --demo' write one"
             )
-        demonstration = read_demonstration(self.demo)
-        demonstration.require_task(str(self.id))  # type: ignore[attr-defined]
-        demonstration.require_size(str(self.size))  # type: ignore[attr-defined]
-        return replace(super().resolved(), demo=self.demo.resolve())
+        made = replace(super().resolved(), demo=self.demo.resolve())
+        assert made.demonstration is not None
+        made.demonstration.require_task(str(self.id))  # type: ignore[attr-defined]
+        made.demonstration.require_size(str(self.size))  # type: ignore[attr-defined]
+        return made
 
     def environment_options(self) -> dict[str, Any]:
         """Environments pursue the demonstration's goal."""
-        from agents.demonstrations import read_demonstration
-
-        chosen = {} if self.demo is None else read_demonstration(self.demo).start_options()
+        shown = self.demonstration
+        chosen = {} if shown is None else shown.start_options()
         return {"reset_options": chosen} if chosen else {}
 
     def agent_arguments(self) -> dict[str, Any]:
         """Keyword arguments of the agent's class."""
         mine = super().agent_arguments()
-        return mine | {"demonstration": mine.pop("demo")}
+        del mine["demo"]
+        return mine | {"demonstration": self.demonstration}
 
 
 @dataclass(frozen=True)

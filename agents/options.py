@@ -10,6 +10,9 @@ from tyro.conf import Positional
 
 from simenv.errors import ConfigurationError
 
+Goals = Literal["run", "task"]
+"""Who says which goals a run is played with."""
+
 
 def check_bounds(options: object, **smallest: int) -> None:
     """Raise ConfigurationError for a number below its bound."""
@@ -87,6 +90,9 @@ class Evaluate:
     """Episodes, one per seed."""
     seed: int = 10_000
     """First seed; episode i has seed + i."""
+    goals: Goals = "run"
+    """As the run was trained for: an imitator's is that of its demonstration. task: the task draws
+    one for every episode."""
     device: str | None = None
     """cpu, cuda:0 or auto; default the run's own."""
 
@@ -121,6 +127,8 @@ class Record:
     seed: int | None = None
     """Seed of the episode; default 10,000, of a plan the start that it was made for, and of a
     baseline 0."""
+    goals: Goals = "run"
+    """As for 'simenv evaluate'."""
     out: Path | None = None
     """Folder to write to; default the run folder, of a baseline runs/<task>-baseline-<seed>."""
     width: int = 720

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from agents.controllers import Player, load_player
-from agents.demonstrations import demonstrate
+from agents.demonstrations import Demonstration, demonstrate, played
 from agents.options import Record
-from agents.runs import Run
+from agents.runs import Run, reset_options
 from simenv.envs.functional import Functional
 from simenv.envs.picture import Painter
+from simenv.envs.start import Start
+from simenv.mpm import State
 from simenv.registry import TASKS
 from simenv.render import write_gif, write_mp4
 
@@ -32,6 +34,7 @@ class Source:
         player: who plays.
         seed: of the start state.
         folder: to write to.
+        start: what is drawn of the start state and what is given; None: as the task starts.
     """
 
     task_id: str
@@ -39,6 +42,7 @@ class Source:
     player: Player
     seed: int
     folder: Path
+    start: Start | None = None
 
 
 def record(options: Record) -> list[Path]:
@@ -46,20 +50,34 @@ def record(options: Record) -> list[Path]:
 
     Raises:
         RunError: no such run or baseline, or no actions of it for the seed.
+        SimenvError: a step of what is to be a demonstration broke; nothing is written.
     """
     source = _of_baseline(options) if str(options.run) in TASKS else _of_run(options)
-    functional, player = source.functional, source.player
+    seen, shown = _seen(source, options.width, demo=options.demo)
     folder = source.folder / "video"
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "episode.gif", folder / "episode.mp4"]
-    seen = list(frames(functional, player, source.seed, options.width))
-    rate = round(1 / functional.task.scene.step)
+    rate = round(1 / source.functional.task.scene.step)
     write_gif(paths[0], seen, fps=rate)
     write_mp4(paths[1], seen, fps=rate)
-    if options.demo:
-        found = demonstrate(functional, player, source.seed, source.task_id)
-        paths.append(found.save(source.folder / "demonstration.npz"))
+    if shown is not None:
+        paths.append(shown.save(source.folder / "demonstration.npz"))
     return paths
+
+
+def _seen(
+    source: Source, width: int, *, demo: bool
+) -> tuple[list[np.ndarray], Demonstration | None]:
+    """Frames of an episode, and the same one as a demonstration if asked for."""
+    functional, episode = source.functional, (source.functional, source.player, source.seed)
+    if not demo:
+        return list(frames(*episode, width, start=source.start)), None
+    painter, seen = _painter(functional, width), list[np.ndarray]()
+
+    def watch(state: State, action: Tensor | None) -> None:
+        seen.append(painter.frame(state, action))
+
+    return seen, demonstrate(*episode, source.task_id, source.start, watch)
 
 
 def start_of(run: Run) -> int:
@@ -74,7 +92,8 @@ def _of_run(options: Record) -> Source:
     functional = run.functional(num_envs=1, device=options.device)
     seed = start_of(run) if options.seed is None else options.seed
     player, folder = load_player(run, functional), options.out or run.path
-    return Source(run.config["id"], functional, player, seed, folder)
+    start = Start.of(reset_options(run.config, options.goals))
+    return Source(run.config["id"], functional, player, seed, folder, start)
 
 
 def _of_baseline(options: Record) -> Source:
@@ -87,15 +106,18 @@ def _of_baseline(options: Record) -> Source:
     return Source(task_id, functional, player, seed, folder)
 
 
-@torch.no_grad()
 def frames(
-    functional: Functional, player: Player, seed: int, width: int = 720
+    functional: Functional,
+    player: Player,
+    seed: int,
+    width: int = 720,
+    start: Start | None = None,
 ) -> Iterator[np.ndarray]:
     """Frames (width / 2, width, 3) of an episode, the start included."""
-    painter = Painter(functional, width, width // 2)
-    state = functional.initial(seed)
-    yield painter.frame(state, None)
-    for t in range(functional.task.horizon):
-        action = player(state, t)
-        state = functional.transition(state, action)
+    painter = _painter(functional, width)
+    for state, action in played(functional, player, seed, start):
         yield painter.frame(state, action)
+
+
+def _painter(functional: Functional, width: int) -> Painter:
+    return Painter(functional, width, width // 2)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,8 +29,10 @@ from agents.options import Resume
 from agents.physics.options import TrainFirstOrder
 from agents.runs import Run
 from agents.train_options import Train, TrainRun
+from simenv.envs.start import Start
 from simenv.errors import CheckpointError, ConfigurationError, RunError
 
+Found = TypeVar("Found")
 TASK = ("id", "size", "cost")
 """Options that say which environment it is."""
 
@@ -45,7 +48,7 @@ def train(algorithm: str, options: TrainRun) -> Run:
     """
     options = options.resolved()
     agent, feed = build(algorithm, options)
-    run = Run.create(algorithm, options, options.seed)
+    run = Run.create(algorithm, options, options.seed, **_told(options))
     with run.locked():
         return _learn(run, agent, options, make_trainer(run, agent, options, feed))
 
@@ -69,13 +72,22 @@ def resume(options: Resume) -> Run:
             # Stopped before its first checkpoint: its options are all there is to go on from.
             run.forget_after(-1)
             return _learn(run, agent, settings, trainer)
-        state = agent.load_checkpoint(chosen_checkpoint(run, options.checkpoint))
+        state = read_checkpoint(run, agent.load_checkpoint, options.checkpoint)
         trainer.set_state(state["trainer"])
         if steps <= agent.num_timesteps:
             done = agent.num_timesteps
             raise RunError(f"{run.path} is finished at step {done}; go on with more --steps")
         run.forget_after(agent.num_timesteps)
         return _learn(run, agent, settings, trainer)
+
+
+def _told(options: TrainRun) -> dict[str, Any]:
+    """How the episodes of a run start, where it is not as the task has it, for its config.json.
+
+    A demonstration's file may be gone or another one when the run is evaluated.
+    """
+    chosen = options.environment_options().get("reset_options")
+    return {"reset_options": Start.of(chosen).plain()} if chosen else {}
 
 
 def build(algorithm: str, options: TrainRun) -> tuple[Any, GoalFeed | None]:
@@ -132,9 +144,8 @@ def load_agent(run: Run, device: str | None = None) -> Any:
         RunError: the run is not one of `simenv train`.
         CheckpointError: no checkpoint, or a damaged one.
     """
-    algorithm = _algorithm(run)
-    folder = chosen_checkpoint(run)
-    return algorithm.load().load(folder, device=device or run.config["device"])
+    load = _algorithm(run).load().load
+    return read_checkpoint(run, partial(load, device=device or run.config["device"]))
 
 
 def restore_options(run: Run) -> TrainRun:
@@ -149,24 +160,29 @@ def restore_options(run: Run) -> TrainRun:
         raise RunError(f"{run.path / 'config.json'} is damaged: {error}") from error
 
 
-def chosen_checkpoint(run: Run, name: str | None = None) -> Path:
-    """A run's checkpoint of that name, or its newest.
+def read_checkpoint(run: Run, read: Callable[[Path], Found], name: str | None = None) -> Found:
+    """What `read` makes of a run's checkpoint of that name, or of its newest.
+
+    `read` holds the files against their digests, so that this does not, unless it failed.
 
     Raises:
         CheckpointError: there is none, or the newest is damaged; the message offers a whole one.
     """
-    found = run.checkpoints()
     if name is not None:
-        return run.path / "checkpoints" / name
+        return read(run.path / "checkpoints" / name)
+    found = run.checkpoints()
     if not found:
         raise CheckpointError(f"{run.path} has no checkpoint yet; start it again")
-    if not checkpoints.whole(found[-1]):
+    try:
+        return read(found[-1])
+    except CheckpointError as error:
+        if checkpoints.whole(found[-1]):
+            raise
         intact = [folder.name for folder in found[:-1] if checkpoints.whole(folder)]
         offer = (
             f"go on from the one before: --checkpoint {intact[-1]}" if intact else "none is whole"
         )
-        raise CheckpointError(f"checkpoint {found[-1]} is damaged; {offer}")
-    return found[-1]
+        raise CheckpointError(f"checkpoint {found[-1]} is damaged; {offer}") from error
 
 
 def _algorithm(run: Run) -> Any:

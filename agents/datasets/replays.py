@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,7 @@ from gymnasium.spaces import Box
 from agents import checkpoints
 from agents.datasets.collection import Episode
 from agents.runs import Run
-from agents.training import chosen_checkpoint
+from agents.training import read_checkpoint
 from simenv.errors import DatasetError
 
 
@@ -31,7 +32,7 @@ def replay_episodes(run: Run, space: Box, *, newest: int | None, costs: bool) ->
     Raises:
         DatasetError: a replay of dictionaries, one without the costs, or one without transitions.
     """
-    kept = checkpoints.read(chosen_checkpoint(run), parts=("replay",))["replay"]
+    kept = read_checkpoint(run, partial(checkpoints.read, parts=("replay",)))["replay"]
     if "store" not in kept:
         raise DatasetError(
             f"{run.path} learnt from relabelled goals, whose replay holds no plain episodes; take "

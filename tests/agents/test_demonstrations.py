@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from dataclasses import replace
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from agents.demonstrations import Demonstration, demonstrate, read_demonstration
 from agents.offline.bc import BC
 from agents.options import Record
 from agents.recording import record
+from simenv.envs.functional import Functional
 from simenv.errors import DatasetError, RunError, SimenvError
 from tests.agents.physics.systems import TwoMasses, driver
 
@@ -94,11 +96,20 @@ def test_a_step_that_breaks_is_no_demonstration():
         demonstrate(system, driver)
 
 
-def test_record_writes_the_baseline_of_a_task(tmp_path, finger):
-    """Beside the video; seeds that no baseline was made for are refused."""
+def test_record_writes_the_baseline_of_a_task(tmp_path, finger, monkeypatch):
+    """Beside the video, of one and the same play; seeds that it was not made for are refused."""
+    played, step = [], Functional.transition
+
+    def transition(self, state, action, parameters=None):
+        played.append(action)
+        return step(self, state, action, parameters)
+
+    monkeypatch.setattr(Functional, "transition", transition)
     found = record(Record(FINGER, demo=True, seed=2, width=32, out=tmp_path / "finger"))
     assert [path.name for path in found] == ["episode.gif", "episode.mp4", "demonstration.npz"]
     assert same(read_demonstration(found[-1]), finger)
+    assert len(played) == len(finger)
+    assert imageio_ffmpeg.count_frames_and_secs(str(found[1]))[0] == len(finger) + 1
     with pytest.raises(RunError, match="made for the seeds 0 to 4, not for seed 5"):
         record(Record(FINGER, demo=True, seed=5, out=tmp_path / "none"))
     assert not (tmp_path / "none").exists()

@@ -302,7 +302,7 @@ def test_evaluate_plays_the_agent_and_random_actions(make, loaded):
     chance = play_episodes(env, random_actor(env, SEED), SEED)
     assert found.rows == {"sac": expected.row(), "random": chance.row()}
     report = json.loads((path / "evaluation.json").read_text())
-    assert report == {"episodes": 3, "seed": SEED, **found.rows}
+    assert report == {"episodes": 3, "seed": SEED, "goals": "run", **found.rows}
     assert loaded["run"].device == "cpu"
     # Pendulum's episodes have 200 steps.
     assert loaded["run"].asked == 200

@@ -23,21 +23,28 @@ def test_a_file_is_replaced(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "b.json"]
 
 
-@pytest.mark.parametrize("fault", ["block", "fsync", "replace"])
+def full(*given):
+    """A disk without room."""
+    raise OSError("disk full")
+
+
+def broken_off(path, text):
+    """Write half, and then no more."""
+    with replacing(path) as stream:
+        stream.write(text[:2].encode())
+        full()
+
+
+@pytest.mark.parametrize("fault", ["fsync", "replace", None])
 def test_a_write_that_fails_leaves_the_old_file(fault, tmp_path, monkeypatch):
     """Whatever it fails at, and nothing is left beside it."""
     path = tmp_path / "a.txt"
     write_text(path, "old")
-
-    def fail(*given):
-        raise OSError("disk full")
-
-    if fault != "block":
-        monkeypatch.setattr(os, fault, fail)
-    with pytest.raises(OSError, match="disk full"), replacing(path) as stream:
-        stream.write(b"new")
-        if fault == "block":
-            fail()
+    if fault is not None:
+        monkeypatch.setattr(os, fault, full)
+    write = broken_off if fault is None else write_text
+    with pytest.raises(OSError, match="disk full"):
+        write(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -191,6 +191,25 @@ def test_a_damaged_checkpoint_offers_the_one_before(copy):
     assert all(map(checkpoints.whole, run.checkpoints()))
 
 
+def test_files_are_hashed_once(copy, monkeypatch):
+    """To play, only those that make up the agent; to go on, all of them."""
+    read, digest = [], checkpoints.file_digest
+
+    def file_digest(path):
+        read.append(path.name)
+        return digest(path)
+
+    monkeypatch.setattr(checkpoints, "file_digest", file_digest)
+    load_agent(copy)
+    assert len(read) == len(set(read))
+    assert "replay.safetensors" not in read
+    read.clear()
+    with pytest.raises(RunError, match="is finished"):
+        resume(Resume(copy.path, progress_bar=False))
+    assert len(read) == len(set(read))
+    assert "replay.safetensors" in read
+
+
 def test_nothing_whole_is_left(copy):
     """Both damaged: said so."""
     for folder in copy.checkpoints():

@@ -41,7 +41,7 @@ class DoubleIntegrator:
             action_space=spaces.Box(-1.0, 1.0, (2,), np.float32),
         )
 
-    def initial(self, seed: int = 0) -> State:
+    def initial(self, seed: int = 0, start: object = None) -> State:
         """At rest in the square [-1, 1]², environment i drawn from seed + i."""
         n = self.num_envs
         rows = [np.random.default_rng(seed + i).uniform(-1, 1, 2) for i in range(n)]
@@ -81,7 +81,7 @@ class Pendulum:
         self.num_envs = num_envs
         self.task = SimpleNamespace(horizon=200, num_actions=1, features=self.features)
 
-    def initial(self, seed: int = 0) -> State:
+    def initial(self, seed: int = 0, start: object = None) -> State:
         """Where the environment starts with that seed, for all N alike."""
         env = gymnasium.make("Pendulum-v1")
         env.reset(seed=seed)
@@ -191,7 +191,7 @@ class TwoMasses:
             action_space=spaces.Box(-1.0, 1.0, (4,), np.float32),
         )
 
-    def initial(self, seed: int = 0) -> State:
+    def initial(self, seed: int = 0, start: object = None) -> State:
         """Side by side and at rest but for the noise; environment i is drawn from seed + i."""
         draws = [
             np.random.default_rng(seed + i).normal(size=(2, 2, 2)) for i in range(self.num_envs)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import simenv
+from agents import demonstrations
 from agents.algorithms import ALGORITHMS
 from agents.baselines import load_baseline, replaying
 from agents.demonstrations import demonstrate, read_demonstration
-from agents.options import Resume
+from agents.evaluation import evaluate
+from agents.options import Evaluate, Record, Resume
 from agents.physics.training import build_first_order
+from agents.recording import record
 from agents.runs import Run
-from agents.training import build, load_agent, make_trainer, resume, train
+from agents.training import EVALUATION_SEED, build, load_agent, make_trainer, resume, train
 from simenv.errors import ConfigurationError, DatasetError
 from tests.agents.physics.test_shac import tensors
 from tests.agents.signatures import assert_same_defaults
@@ -97,6 +104,37 @@ def test_an_imitation(demo, tmp_path):
     shown = read_demonstration(demo)
     # Where it starts is drawn, where it is to go is not.
     np.testing.assert_allclose(seen[:, 12:], shown.features[:1, 12:], atol=1e-6)
+
+
+def test_an_imitator_is_played_as_it_was_trained(demo, tmp_path, monkeypatch):
+    """With the shown goal, also when the file is gone; unless the task is to draw goals."""
+    file, read = Path(shutil.copy(demo, tmp_path)), []
+    shown = read_demonstration(file)
+    monkeypatch.setattr(
+        demonstrations,
+        "read_demonstration",
+        lambda path: read.append(path) or read_demonstration(path),
+    )
+    given = {"num_envs": 2, "net_arch": (8,), "warmup": 2, "steps": 6, "eval_episodes": 2}
+    options = ALGORITHMS["ild"].options(
+        FINGER, demo=file, **given, progress_bar=False, out=tmp_path / "run"
+    )
+    run = train("ild", options)
+    # By the options, which hand on what they found.
+    assert read == [file]
+    file.unlink()
+    last = {"episodes": 2, "seed": EVALUATION_SEED}
+    rows = evaluate(Evaluate((run.path,), **last)).rows
+    assert rows["ild"]["return_mean"] == run.metrics()["return_mean"][-1]
+    others = evaluate(Evaluate((run.path,), **last, goals="task")).rows
+    assert others["ild"]["return_mean"] != rows["ild"]["return_mean"]
+    # Random actions are played alike.
+    assert others["random"]["return_mean"] != rows["random"]["return_mean"]
+    report = json.loads((run.path / "evaluation.json").read_text())
+    assert report["goals"] == "task"
+    for goals, kept in (("run", True), ("task", False)):
+        *_, path = record(Record(run.path, demo=True, width=32, goals=goals))
+        assert np.array_equal(read_demonstration(path).goal, shown.goal) is kept
 
 
 def test_an_imitator_needs_a_demonstration_of_its_task(demo, tmp_path):
