@@ -15,6 +15,7 @@ from torch import Tensor
 
 from agents.controllers import Player, by_observation, load_controller
 from agents.environments import make_vec
+from agents.episodes import episode
 from agents.options import Evaluate
 from agents.randomness import forked_random
 from agents.report import RANDOM, Entry, Report, Row, algorithm, cost_limit, searched
@@ -163,20 +164,16 @@ def play(functional: Functional, controller: Controller, seed: int) -> Score:
 @torch.no_grad()
 def play_states(functional: Functional, controller: Player, seed: int) -> tuple[Score, Tensor]:
     """`play` for a controller of states; the score and the actions (N, T, A), in [-1, 1]."""
-    state, actions = functional.initial(seed), []
+    actions = []
     success = torch.zeros(functional.num_envs, dtype=torch.bool, device=functional.device)
     alive, safe = ~success, functional.variant == "safe"
     sums = torch.zeros(3, functional.num_envs, dtype=torch.float64, device=functional.device)
-    for t in range(functional.task.horizon):
-        action = controller(state, t).clamp(-1.0, 1.0)
-        after = functional.transition(state, action)
-        reward = functional.reward(state, action, after)
+    for _, state, action, after, reward in episode(functional, controller, seed):
         cost = functional.cost(state, action, after) if safe else torch.zeros_like(reward)
         sums += torch.where(alive, torch.stack([reward, cost, torch.ones_like(reward)]), 0.0)
         success |= alive & functional.success(after)
         alive &= ~functional.terminal(after)
         actions.append(action)
-        state = after
     returns, costs, lengths = sums.cpu().numpy()
     score = Score(returns, success.cpu().numpy(), lengths.astype(int), costs if safe else None)
     return score, torch.stack(actions, dim=1)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from agents.episodes import episode
 from agents.optimise_options import GRADIENT, Optimise
 from agents.runs import Run
 from agents.trajopt import check_options, check_schemes, make_policy, optimise, sample
 from agents.trajopt.methods import make_sampler
 from agents.trajopt.policies import INITIAL_SCALE, Policy
 from agents.trajopt.receding import Receding
-from agents.trajopt.rollout import one_start
 from agents.trajopt.samplers import Sampler
 from agents.trajopt.trials import Trials
 from simenv.envs.functional import Functional
@@ -57,10 +57,10 @@ def _descend(options: Optimise) -> Run:
     )
     count, softness = options.population or SETS, options.schemes.softness
     functional = _functional(options, count, softness)
-    check_schemes(options.schemes, functional.task)
     policy = make_policy(
         options.policy, functional.task, functional.num_envs, options.seed, options.knots
     )
+    check_schemes(options.schemes, functional.task, policy)
     if options.initial is not None:
         # The first set as it was found, the others a little beside it.
         policy.set_table(
@@ -130,6 +130,7 @@ def _sample(options: Optimise) -> Run:
             iterations=options.iterations,
             schemes=options.schemes,
             seed=options.seed,
+            judge=_functional(options, 1),
             report=progress,
             save=lambda best: run.save("best", best),
         )
@@ -147,7 +148,8 @@ def _sampler(options: Optimise, shape: tuple[int, int], bound: float) -> Sampler
     if options.population is not None:
         settings["population"] = options.population
     if options.method == "icem":
-        # One search is an episode's plan whose population stays, or that of a step.
+        # Populations shrink within the search of a step; those of an episode's plan all fill the
+        # batch, whose environments cost the same whether they are needed or not.
         settings["iterations"] = options.iterations if options.receding else 1
     return make_sampler(
         options.method,
@@ -184,28 +186,26 @@ def _recede(options: Optimise) -> Run:
     player = Receding(fresh, trials, options.iterations)
     run = Run.create("optimise", options, options.seed)
     done = torch.zeros_like(lone.table)
-    state, total, success = one_start(stage, options.seed), 0.0, False
+    total, success = 0.0, False
     with Progress(run, stage.task.horizon) as progress:
-        for t in range(stage.task.horizon):
-            done[:, t] = action = player(state, t)
-            after = stage.transition(state, action)
-            if bool(after.failed):
-                tqdm.write(f"step {t} broke: the episode ends there")
+        for step in episode(stage, player, options.seed):
+            if bool(step.after.failed):
+                tqdm.write(f"step {step.t} broke: the episode ends there")
                 break
-            total += float(stage.reward(state, action, after))
-            success = success or bool(stage.success(after))
+            done[:, step.t] = step.action
+            total += float(step.reward)
+            success = success or bool(stage.success(step.after))
             run.save("best", {"actions": done})
             progress(
                 {
-                    "iteration": t,
+                    "iteration": step.t,
                     "step": trials.simulated,
                     "return_best": total,
                     "success_best": float(success),
                 }
             )
-            if bool(stage.terminal(after)):
+            if bool(stage.terminal(step.after)):
                 break
-            state = after
     return run
 
 

@@ -41,7 +41,7 @@ class Sampling:
     color: float | None = None
     """icem: exponent of the noise, whose power falls as 1/f^color (3)."""
     decay: float | None = None
-    """icem: factor by which populations shrink within a search (1.25)."""
+    """icem with --receding: factor by which populations shrink within a step's search (1.25)."""
     keep: float | None = None
     """icem: share of the elites that stays (0.3)."""
     temperature: float | None = None
@@ -134,7 +134,14 @@ class Optimise:
             )
         if self.receding and self.initial is not None:
             raise ConfigurationError("a receding horizon begins with no plan; leave out initial")
+        if self.method == "icem" and not self.receding and self.sampling.decay is not None:
+            raise ConfigurationError(
+                f"decay = {self.sampling.decay:g} shrinks the populations of one step's search; "
+                "without a receding horizon all are alike: leave it out, or give receding"
+            )
 
     def resolved(self) -> Optimise:
-        """With the policy that a receding horizon leaves."""
+        """With the policy that a receding horizon leaves, and the window that a gradient has."""
+        if self.method in GRADIENT:
+            return replace(self, schemes=self.schemes.of_method(self.method))
         return replace(self, policy="plan") if self.receding else self

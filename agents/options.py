@@ -43,8 +43,8 @@ class Identify:
     """Length of the trajectory."""
     start: Literal["below", "above", "random"] = "below"
     """A fifth of the truth, five times it (or the upper bound), or between the two by the seed."""
-    population: int = 8
-    """Sets of parameters that a sampler tries at a time, in one batch."""
+    population: int | None = None
+    """Sets of parameters that a sampler tries at a time, in one batch (cmaes 8, cbo 16)."""
     learning_rate: float = 0.1
     """Adam's step size."""
     initial_std: float = 0.8
@@ -59,7 +59,9 @@ class Identify:
     """Run folder; default runs/<problem>-<method>-<seed>."""
 
     def __post_init__(self) -> None:
-        check_bounds(self, iterations=1, segment=0, steps=1, population=3, seed=0)
+        check_bounds(self, iterations=1, segment=0, steps=1, seed=0)
+        if self.population is not None:
+            check_bounds(self, population=3)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from simenv.errors import ConfigurationError
+
+WINDOWS = {"adam": 20, "lbfgs": 0}
+"""Windows of gradient truncation that methods have by themselves."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,9 @@ class Schemes:
     PlasticineLab's (Huang et al., ICLR 2021), the Chamfer loss ILD's (Chen et al., CVPR 2023).
     """
 
-    window: int = 20
-    """Gradient truncation: gradients flow through this many environment steps; 0: through all."""
+    window: int | None = None
+    """Gradient truncation: gradients flow through this many environment steps; 0: through all. By
+    itself adam has 20 and lbfgs 0: its line search wants the gradient of what it measures."""
     softness: float = 0.0
     """Contact softness k of the tools [1/m], 100 or 666 for instance; 0 is hard contact."""
     loss_start: int = 0
@@ -44,7 +48,7 @@ class Schemes:
 
     def __post_init__(self) -> None:
         for name in ("window", "loss_start", "freeze"):
-            if getattr(self, name) < 0:
+            if (getattr(self, name) or 0) < 0:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} must be at least 0")
         for name in ("loss_growth", "patience"):
             if getattr(self, name) < 1:
@@ -55,3 +59,7 @@ class Schemes:
                 raise ConfigurationError(f"{name} = {value} must be finite and >= 0")
         if self.normalize and not (self.clip or self.clip_action):
             raise ConfigurationError("normalize needs a norm to bring adjoints to: clip, such as 1")
+
+    def of_method(self, method: str) -> Schemes:
+        """With the window that a gradient method has, where none was given."""
+        return replace(self, window=WINDOWS[method]) if self.window is None else self

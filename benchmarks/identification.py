@@ -10,8 +10,9 @@ begun anew. Writes rows.csv (a line per run), table.md and curves.png into --out
 done.
 
 Simulator calls are environment steps: a trajectory has 50, and a gradient of it 50 more, which
-backward simulates again. A run is within the goals from where on the best values seen stay within
-10 % of the moduli, and 15 % of yield stress and friction angle.
+backward simulates again (benchmarks/optimiser_study.py counts forward steps alone). A run is within
+the goals from where on the best values seen stay within 10 % of the moduli, and 15 % of yield
+stress and friction angle.
 """
 
 from __future__ import annotations

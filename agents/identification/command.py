@@ -35,12 +35,13 @@ def run_identify(options: Identify) -> tuple[Run, str]:
         ConfigurationError: an option outside its bounds; nothing is written.
         SimenvError: no trajectory had a finite error.
     """
-    options = replace(options, id=find_problem(options.id).id)
+    population = options.population or METHODS[options.method].population
+    options = replace(options, id=find_problem(options.id).id, population=population)
     for name in ("learning_rate", "initial_std"):
         check_range(name, getattr(options, name), above=0.0)
     problem = simenv.identification(
         options.id,
-        num_envs=1 if METHODS[options.method].by_gradient else options.population,
+        num_envs=1 if METHODS[options.method].by_gradient else population,
         **{name: getattr(options, name) for name in ("size", "steps", "segment", "device")},
     )
     run = Run.create(options.method, options, options.seed, find_problem)

@@ -281,16 +281,23 @@ class Method(NamedTuple):
 
     Attributes:
         run: searches.
-        by_gradient: whether it wants gradients, of one set of parameters at a time.
+        population: sets of parameters that it tries at a time, unless told otherwise; None: it
+            wants gradients, of one set at a time.
     """
 
     run: Callable[[Search, Settings], None]
-    by_gradient: bool
+    population: int | None = None
+
+    @property
+    def by_gradient(self) -> bool:
+        """Whether it wants gradients."""
+        return self.population is None
 
 
 METHODS: Mapping[str, Method] = {
-    "adam": Method(adam, True),
-    "lbfgs": Method(lbfgs, True),
-    "cmaes": Method(cmaes, False),
-    "cbo": Method(cbo, False),
+    "adam": Method(adam),
+    "lbfgs": Method(lbfgs),
+    "cmaes": Method(cmaes, 8),
+    "cbo": Method(cbo, 16),
 }
+"""Of eight particles CBO loses too many."""

@@ -58,7 +58,7 @@ def optimise(
         iterations: every one is a rollout of the task's horizon and its gradient.
         learning_rate: Adam's step size, annealed to a tenth by a cosine; the largest change of a
             parameter in the first step of L-BFGS.
-        schemes: switches (see `Schemes`).
+        schemes: switches (see `Schemes`); the window as the method has it, if none is given.
         seed: of the start state, the same for all sets.
         judge: the task whose returns count, where the gradients are those of a softer one; its
             rollouts come on top. None: `functional`.
@@ -70,8 +70,8 @@ def optimise(
         SimenvError: no rollout had a finite return.
     """
     check_options(method=method, iterations=iterations, learning_rate=learning_rate)
-    schemes = schemes or Schemes()
-    check_schemes(schemes, functional.task)
+    schemes = (schemes or Schemes()).of_method(method)
+    check_schemes(schemes, functional.task, policy)
     descent = DESCENTS[method](policy, learning_rate, iterations)
     keeper, start = Keeper(save, schemes.keep_best), one_start(functional, seed)
     start = repeated(start, functional.num_envs)
@@ -88,7 +88,7 @@ def optimise(
         )
         returns, success = _judged(run if judge is None else _judge(judge, policy, start))
         keeper.see(policy.pick, returns, success)
-        norm = _descend(descent, policy, run, keeper)
+        norm = _descend(descent, policy, run, keeper, window.frozen)
         totals = run.gains.detach().sum(dim=0)
         worth = totals.masked_fill(run.failed | ~torch.isfinite(totals), -math.inf)
         if window.see(float(worth.max())):
@@ -111,7 +111,7 @@ def _judged(run: Rollout) -> tuple[Tensor, Tensor]:
     return returns, run.success
 
 
-def _descend(descent: Descent, policy: Policy, run: Rollout, keeper: Keeper) -> float:
+def _descend(descent: Descent, policy: Policy, run: Rollout, keeper: Keeper, frozen: int) -> float:
     """One update; returns the norm of the gradients that are finite, over all sets."""
     policy.zero_grad()
     losses = -run.gains.sum(dim=0)
@@ -124,9 +124,23 @@ def _descend(descent: Descent, policy: Policy, run: Rollout, keeper: Keeper) -> 
     since = "" if step is None else f" from step {step} back"
     _skip(~finite, keeper, "gradient of set {} not finite" + since + ": not updated")
     _skip(finite & ~usable, keeper, "a step of set {} broke: gone back half of the way")
+    before = policy.table
     descent.step(losses.detach(), usable)
     policy.project()
+    if frozen:
+        _keep(policy, before, frozen, usable)
     return float(squares[finite].sum().sqrt())
+
+
+def _keep(policy: Policy, before: Tensor, frozen: int, usable: Tensor) -> None:
+    """Undo what momentum from earlier windows did to the first actions.
+
+    Sets that broke, bool (S,) not `usable`, go back as a whole: it may be such an action that
+    breaks them.
+    """
+    after = policy.table
+    after[usable, :frozen] = before[usable, :frozen]
+    policy.set_table(after)
 
 
 def _skip(bad: Tensor, keeper: Keeper, why: str) -> None:

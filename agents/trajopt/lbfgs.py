@@ -18,6 +18,11 @@ HALVINGS = 10
 class LBFGS:
     """Limited-memory BFGS with backtracking (Nocedal & Wright, algorithms 3.1 and 7.4).
 
+    Within limits it is a projected method: parameters that are at a limit and would leave it are
+    no part of a direction, and trials lie on the line that is clipped (Bertsekas, SIAM J. Control
+    and Optimization 20, 1982; Kim, Sra & Dhillon, SIAM J. Scientific Computing 32, 2010). Clipping
+    a direction of all parameters would end where nothing is least.
+
     Every evaluation serves all S sets: a set whose trial falls enough goes on from there with a new
     direction, one whose trial does not goes back half of the way. The gradient is known at each
     trial, so that nothing is evaluated twice.
@@ -47,7 +52,9 @@ class LBFGS:
         trial, slope = self._present(), self._gradients()
         losses = losses.to(self.loss)
         moved = trial - self.place
-        wanted = self.loss + DECREASE * (self.slope * moved).sum(dim=1)
+        # What was clipped may promise a rise, which nothing may bring.
+        promised = (self.slope * moved).sum(dim=1).clamp(max=0.0)
+        wanted = self.loss + DECREASE * promised
         # The first of all is compared with nothing.
         accepted = usable & ((losses <= wanted) | torch.isinf(self.loss))
         self._remember(accepted, moved, slope - self.slope)
@@ -73,44 +80,37 @@ class LBFGS:
         fresh = accepted | dropped
         # What has failed along the plain gradient would fail again: begin shorter.
         shorter = torch.where(
-            dropped & self._forgetful(), 0.5 ** (HALVINGS + 1) * self.first, self.first
+            dropped & _empty(self.moves), 0.5 ** (HALVINGS + 1) * self.first, self.first
         )
         self.first = torch.where(accepted, 1.0, shorter)
         self.tries = torch.where(fresh, 0.0, self.tries)
         self.length = torch.where(fresh, 1.0, 0.5 * self.length)
         self.moves[:, dropped], self.turns[:, dropped] = 0.0, 0.0
-        direction = -self._inverse_hessian_times(self.slope)
-        plain = self._forgetful() | ((direction * self.slope).sum(dim=1) >= 0)
-        largest = self.slope.abs().amax(1, True).clamp(min=1e-30)
-        first = self.learning_rate * self.first[:, None] * self.slope / largest
-        direction = torch.where(plain[:, None], -first, direction)
-        self.direction = torch.where(fresh[:, None], direction, self.direction)
+        self.direction = torch.where(fresh[:, None], self._way(), self.direction)
 
-    def _forgetful(self) -> Tensor:
-        """Which sets have no pair in their memory, bool (S,)."""
-        return (self.moves == 0).all(dim=2).all(dim=0)
+    def _way(self) -> Tensor:
+        """Directions (S, P) of the parameters that are free, the others staying at their limits."""
+        free = self._free()
+        slope = free * self.slope
+        moves, turns = _curved(free * self.moves, free * self.turns)
+        direction = -_inverse_hessian_times(slope, moves, turns)
+        plain = _empty(moves) | ((direction * slope).sum(dim=1) >= 0)
+        largest = slope.abs().amax(1, True).clamp(min=1e-30)
+        first = self.learning_rate * self.first[:, None] * slope / largest
+        return torch.where(plain[:, None], -first, direction)
+
+    def _free(self) -> Tensor:
+        """Parameters, bool (S, P), that do not lie at a limit with the loss falling beyond it."""
+        limit = self.policy.limit
+        below = (self.place <= -limit) & (self.slope > 0)
+        above = (self.place >= limit) & (self.slope < 0)
+        return ~(below | above)
 
     def _remember(self, accepted: Tensor, moved: Tensor, turned: Tensor) -> None:
         """Keep a step and what it did to the gradient, where it curves upwards."""
-        curved = (moved * turned).sum(dim=1) > 1e-10 * moved.norm(dim=1) * turned.norm(dim=1)
-        kept = accepted & curved & ~torch.isinf(self.loss)
+        kept = accepted & ~_empty(_curved(moved[None], turned[None])[0]) & ~torch.isinf(self.loss)
         for memory, new in ((self.moves, moved), (self.turns, turned)):
             memory[:, kept] = torch.cat([memory[1:, kept], new[None, kept]])
-
-    def _inverse_hessian_times(self, vector: Tensor) -> Tensor:
-        """The two loops of algorithm 7.4, for all sets at once."""
-        curvature = (self.moves * self.turns).sum(dim=2)
-        rho = torch.where(curvature > 0, 1.0 / curvature.clamp(min=1e-300), 0.0)
-        result, shares = vector.clone(), []
-        for s, y, r in zip(self.moves.flip(0), self.turns.flip(0), rho.flip(0), strict=True):
-            shares.append(r * (s * result).sum(dim=1))
-            result = result - shares[-1][:, None] * y
-        newest = self.turns[-1].square().sum(dim=1)
-        scale = torch.where(newest > 0, curvature[-1] / newest.clamp(min=1e-300), 1.0)
-        result = scale[:, None] * result
-        for s, y, r, share in zip(self.moves, self.turns, rho, reversed(shares), strict=True):
-            result = result + (share - r * (y * result).sum(dim=1))[:, None] * s
-        return result
 
     # ------------------------------------------------------------------ parameters
 
@@ -129,3 +129,33 @@ class LBFGS:
             torch.zeros_like(p) if p.grad is None else p.grad for p in self.policy.parameters()
         ]
         return torch.cat([gradient.flatten(1) for gradient in found], dim=1).double()
+
+
+def _empty(moves: Tensor) -> Tensor:
+    """Which sets have no pair among these, bool (S,)."""
+    return (moves == 0).all(dim=2).all(dim=0)
+
+
+def _curved(moves: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs (M, S, P), those that do not curve upwards replaced by zeros."""
+    sizes = moves.norm(dim=2) * turns.norm(dim=2)
+    upwards = ((moves * turns).sum(dim=2) > 1e-10 * sizes)[:, :, None]
+    return upwards * moves, upwards * turns
+
+
+def _inverse_hessian_times(vector: Tensor, moves: Tensor, turns: Tensor) -> Tensor:
+    """The two loops of algorithm 7.4, for vectors (S, P) and pairs (M, S, P), newest last."""
+    curvature, size = (moves * turns).sum(dim=2), turns.square().sum(dim=2)
+    rho = torch.where(curvature > 0, 1.0 / curvature.clamp(min=1e-300), 0.0)
+    result, shares = vector.clone(), []
+    for s, y, r in zip(moves.flip(0), turns.flip(0), rho.flip(0), strict=True):
+        shares.append(r * (s * result).sum(dim=1))
+        result = result - shares[-1][:, None] * y
+    scale = torch.ones_like(vector[:, 0])
+    for c, n in zip(curvature, size, strict=True):
+        # Of the newest pair that there is.
+        scale = torch.where(n > 0, c / n.clamp(min=1e-300), scale)
+    result = scale[:, None] * result
+    for s, y, r, share in zip(moves, turns, rho, reversed(shares), strict=True):
+        result = result + (share - r * (y * result).sum(dim=1))[:, None] * s
+    return result

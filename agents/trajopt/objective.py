@@ -8,14 +8,21 @@ import torch
 from torch import Tensor
 
 from agents.schemes import Schemes
+from agents.trajopt.policies import Policy
 from simenv.envs.points import chamfer
 from simenv.envs.task import Task
 from simenv.errors import ConfigurationError
 from simenv.mpm import State
 
 
-def check_schemes(schemes: Schemes, task: Task) -> None:
-    """Raise ConfigurationError for a switch that the task cannot serve."""
+def check_schemes(schemes: Schemes, task: Task, policy: Policy | None = None) -> None:
+    """Raise ConfigurationError for a switch that the task, or the policy, cannot serve."""
+    if schemes.freeze and policy is not None and not policy.by_step:
+        raise ConfigurationError(
+            f"freeze = {schemes.freeze} keeps actions of single steps, and a parameter of this "
+            f"{type(policy).__name__} has a say in several; use an open-loop or plan policy "
+            "without knots, or freeze = 0"
+        )
     if schemes.loss != "reward" and task.target_points() is None:
         raise ConfigurationError(
             f"{type(task).__name__} has no target points, so no {schemes.loss!r} loss; use "

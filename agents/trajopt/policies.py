@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from copy import deepcopy
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +26,20 @@ class Policy(nn.Module, ABC):
 
     Attributes:
         bound: samplers search parameters in [-bound, bound]; tanh of 3 is 0.995.
+        limit: parameters mean nothing outside of [-limit, limit].
     """
 
     bound: ClassVar[float] = 3.0
+    limit: float = math.inf
 
     @abstractmethod
     def forward(self, observation: Tensor, t: int) -> Tensor:
         """Actions (N, A)."""
+
+    @property
+    def by_step(self) -> bool:
+        """Whether row t of the table is the action of step t and of no other."""
+        return False
 
     @property
     def table(self) -> Tensor:
@@ -51,7 +59,18 @@ class Policy(nn.Module, ABC):
 
     @torch.no_grad()
     def project(self) -> None:
-        """Bring parameters that an update took out of their bounds back; here there are none."""
+        """Bring parameters that an update took out of their limits back."""
+        if math.isfinite(self.limit):
+            for parameter in self.parameters():
+                parameter.clamp_(-self.limit, self.limit)
+
+    @torch.no_grad()
+    def copies(self, count: int) -> Self:
+        """A policy of the same kind with so many sets, each as the first one here."""
+        other = deepcopy(self)
+        for parameter in other.parameters():
+            parameter.data = parameter[torch.zeros(count, dtype=torch.long)]
+        return other
 
     @torch.no_grad()
     def pick(self, index: int) -> dict[str, Tensor]:
@@ -87,6 +106,11 @@ class OpenLoop(Policy):
         self.steps = steps or task.horizon
         self.actions = _parameter((sets, knots or self.steps, task.num_actions), generator)
 
+    @property
+    def by_step(self) -> bool:
+        """With a row per step."""
+        return self.actions.shape[1] == self.steps
+
     def forward(self, observation: Tensor, t: int) -> Tensor:
         """Actions of step t."""
         return torch.tanh(self._at(t)).expand(len(observation), -1)
@@ -108,16 +132,11 @@ class Plan(OpenLoop):
     What samplers search, and FluidLab's gradients (Xian et al., ICLR 2023).
     """
 
-    bound = 1.0
+    bound = limit = 1.0
 
     def forward(self, observation: Tensor, t: int) -> Tensor:
         """Actions of step t."""
         return self._at(t).expand(len(observation), -1)
-
-    @torch.no_grad()
-    def project(self) -> None:
-        """Clip the actions."""
-        self.actions.clamp_(-1.0, 1.0)
 
 
 class Gait(Policy):

@@ -49,10 +49,13 @@ def test_every_method_leaves_a_run_that_plays(method, tmp_path):
     if method in ("cem", "icem"):
         options = Optimise(**{**vars(options), "sampling": Sampling(elites=2)})
     run = run_optimise(options)
-    found = run.metrics()
+    found, horizon = run.metrics(), simenv.TASKS[ROPE].horizon
     assert len(found["iteration"]) == 2
-    assert found["step"][1] == 2 * found["step"][0]
-    assert found["step"][0] % simenv.TASKS[ROPE].horizon == 0
+    # What a sampler's last population teaches is one rollout more.
+    assert found["step"][1] == 2 * found["step"][0] + (0 if method in GRADIENT else horizon)
+    assert found["step"][0] % horizon == 0
+    windows = {"adam": 20, "lbfgs": 0}
+    assert run.config["schemes"]["window"] == windows.get(method)
     # Actions of one set instead of several round differently; contact amplifies that.
     assert played(run, 4) == pytest.approx(found["return_best"][-1], rel=1e-2)
     assert start_of(run) == 4
@@ -133,6 +136,8 @@ def test_beginning_where_another_run_ended(tmp_path):
         ({"method": "cem", "schemes": Schemes(softness=5.0)}, "softness"),
         ({"method": "cem", "receding": 5, "policy": "feedback"}, "feedback"),
         ({"method": "cem", "receding": 5, "knots": 4}, "knots = 4"),
+        ({"method": "icem", "sampling": Sampling(decay=1.5)}, "decay = 1.5 .* receding"),
+        ({"method": "cem", "schemes": Schemes(window=20)}, "window"),
         ({"method": "cem", "iterations": 0}, "iterations = 0"),
         ({"method": "cem", "population": 0}, "population = 0"),
     ],
@@ -147,6 +152,13 @@ def test_knots_of_a_gait_are_refused(tmp_path):
     """By number, before anything is written."""
     with pytest.raises(ConfigurationError, match="knots = 4: a gait has none"):
         run_optimise(Optimise(ROPE, knots=4, out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_frozen_gait_is_refused(tmp_path):
+    """Before anything is written."""
+    with pytest.raises(ConfigurationError, match=r"freeze = 5 .* Gait"):
+        run_optimise(Optimise(ROPE, schemes=Schemes(freeze=5), out=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 

@@ -50,6 +50,15 @@ def test_run_folder(work, capsys, method, batch):
     assert float(problem.error(value)) == pytest.approx(result["error"], rel=1e-9)
 
 
+@pytest.mark.parametrize(("method", "sets"), [("cmaes", 8), ("cbo", 16)])
+def test_populations_that_methods_have(work, method, sets):
+    """As many as each needs, unless told otherwise; written down with the other options."""
+    assert command(f"identify {JELLY} --method {method} --steps 1 --iterations 1 --out run") == 0
+    run = Run(work / "run")
+    assert run.metrics()["trajectories"] == [sets]
+    assert run.config["population"] == sets
+
+
 def test_start_by_seed(work):
     """A random start comes from the seed, and stays within the range."""
     for out, seed in (("a", 5), ("b", 5), ("c", 6)):

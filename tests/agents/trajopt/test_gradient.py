@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from itertools import pairwise
 
 import pytest
 import torch
 
 from agents.schemes import Schemes
-from agents.trajopt import make_policy, optimise, rollout
+from agents.trajopt import gradient, make_policy, optimise, rollout
 from simenv.errors import ConfigurationError
 from tests.agents.toy import Toy
 
@@ -147,6 +148,52 @@ def test_a_set_that_breaks_the_simulator_goes_back(capsys):
     assert result.best_return > -0.9
     assert result.best["actions"][..., 0].max() <= 0.3
     assert rows[-1]["return_best"] == result.best_return
+
+
+@pytest.mark.parametrize("method", ["adam", "lbfgs"])
+def test_frozen_actions_do_not_change(method, monkeypatch):
+    """Not by momentum from before they were frozen either; those behind them do."""
+    toy, seen = Toy(horizon=8), []
+    policy = make_policy("plan", toy.task, toy.num_envs)
+
+    def watched(*args, frozen: int, **options):
+        seen.append((frozen, policy.table))
+        return rollout(*args, frozen=frozen, **options)
+
+    monkeypatch.setattr(gradient, "rollout", watched)
+    schemes = Schemes(window=0, loss_start=3, loss_growth=1, patience=1, freeze=2)
+    optimise(toy, policy, method=method, iterations=40, schemes=schemes)
+    # The window grows at least three times, after Adam has gathered momentum.
+    assert {1, 2, 3, 4} <= {frozen for frozen, _ in seen}
+    for (frozen, before), (_, after) in pairwise(seen):
+        assert torch.equal(after[:, :frozen], before[:, :frozen])
+    assert not torch.equal(seen[-1][1][:, 4:], seen[0][1][:, 4:])
+
+
+@pytest.mark.parametrize(("kind", "knots"), [("gait", 0), ("feedback", 0), ("plan", 3)])
+def test_only_actions_of_single_steps_can_be_frozen(kind, knots):
+    """Refused with the value, and what to use instead."""
+    toy = Toy()
+    policy = make_policy(kind, toy.task, toy.num_envs, knots=knots)
+    with pytest.raises(ConfigurationError, match=r"freeze = 2 keeps .* plan policy without knots"):
+        optimise(toy, policy, iterations=1, schemes=Schemes(freeze=2))
+
+
+@pytest.mark.parametrize(("method", "window"), [("adam", 20), ("lbfgs", 0)])
+def test_windows_that_methods_have(method, window, monkeypatch):
+    """Adam's gradients are truncated by themselves, those of L-BFGS are not; others are kept."""
+    seen = []
+
+    def watched(*args, schemes: Schemes, **options):
+        seen.append(schemes.window)
+        return rollout(*args, schemes=schemes, **options)
+
+    monkeypatch.setattr(gradient, "rollout", watched)
+    toy = Toy()
+    for schemes in (None, Schemes(clip=9.0), Schemes(window=3)):
+        policy = make_policy("plan", toy.task, toy.num_envs)
+        optimise(toy, policy, method=method, iterations=1, schemes=schemes)
+    assert seen == [window, window, 3]
 
 
 def test_lbfgs_solves_a_trivial_task():

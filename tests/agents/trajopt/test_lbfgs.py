@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -27,9 +29,12 @@ def rosenbrock(x: torch.Tensor) -> torch.Tensor:
     return (bends + (1 - x[:, :-1]).square()).sum(dim=1)
 
 
-def descend(places: torch.Tensor, function, evaluations: int) -> tuple[torch.Tensor, torch.Tensor]:
+def descend(
+    places: torch.Tensor, function, evaluations: int, limit: float = math.inf
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Points after so many evaluations, and the least value (S,) that each has seen."""
     points = Points(places)
+    points.limit = limit
     rule = LBFGS(points, 0.1, evaluations)
     least = torch.full((len(places),), torch.inf, dtype=torch.float64)
     for _ in range(evaluations):
@@ -56,6 +61,27 @@ def test_a_badly_scaled_bowl():
     scales = torch.logspace(0, 4, 8, dtype=torch.float64)
     _, least = descend(torch.ones(2, 8), lambda x: (scales * x.square()).sum(dim=1), 100)
     assert least.max() < 1e-10
+
+
+def test_a_bowl_whose_bottom_is_outside_of_the_limits():
+    """It ends where nothing within them is less, which is not where a clipped bottom would lie.
+
+    Of ½ (x − c)ᵀ H (x − c) with correlated numbers, two of whose six lie at limits of 1; that the
+    slope vanishes but where it points outward is enough, as H is positive.
+    """
+    hessian = 0.1 * torch.eye(6, dtype=torch.float64) + 0.9
+    middle = torch.tensor([2.0, -1.5, 0.3, -0.2, 0.5, 0.1], dtype=torch.float64)
+
+    def bowl(x: torch.Tensor) -> torch.Tensor:
+        return 0.5 * torch.einsum("si,ij,sj->s", x - middle, hessian, x - middle)
+
+    starts = torch.stack([torch.zeros(6), torch.full((6,), -0.9), torch.linspace(1.0, -1.0, 6)])
+    found, least = descend(starts, bowl, 40, limit=1.0)
+    assert bool((found.abs() <= 1.0).all())
+    slope = (found - middle) @ hessian
+    torch.testing.assert_close((found - slope).clamp(-1, 1), found, rtol=0, atol=1e-6)
+    # Less than half of what there is at the bottom brought within the limits.
+    assert float(least.max()) < 0.5 * float(bowl(middle.clamp(-1, 1)[None]))
 
 
 def test_sets_do_not_mix():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import get_args, get_type_hints
 
+import numpy as np
 import pytest
 import torch
 
@@ -96,6 +97,45 @@ def test_open_loop_holds_its_last_action():
     last = policy(observe(SETS), HORIZON - 1)
     assert torch.equal(policy(observe(SETS), HORIZON + 5), last)
     assert not torch.equal(policy(observe(SETS), HORIZON - 2), last)
+
+
+@pytest.mark.parametrize("knots", [1, 2, 5, HORIZON - 1, HORIZON])
+def test_knots_are_joined_by_straight_lines(knots):
+    """As numpy joins them: the first at the first step, the last at the last, evenly between."""
+    policy = make_policy("plan", TASK, SETS, knots=knots)
+    table = policy.table.numpy()
+    places = np.linspace(0.0, HORIZON - 1, knots)
+    for t in range(HORIZON + 2):
+        found = policy(observe(SETS), t).detach().numpy()
+        for s in range(SETS):
+            expected = [np.interp(t, places, table[s, :, a]) for a in range(A)]
+            # Two products and a sum in float32.
+            np.testing.assert_allclose(found[s], expected, rtol=0, atol=1e-6)
+
+
+def test_who_has_a_row_for_every_step():
+    """Open loops with a row per step; knots, a gait's sines and feedback have a say in several."""
+    for which, knots, alone in (
+        ("plan", 0, True),
+        ("open-loop", HORIZON, True),
+        ("open-loop", 4, False),
+        ("gait", 0, False),
+        ("feedback", 0, False),
+    ):
+        assert make_policy(which, TASK, SETS, knots=knots).by_step is alone
+
+
+def test_copies(kind):
+    """So many sets that do what the first one does, apart from it."""
+    policy = make_policy(kind, TASK, SETS)
+    seen = observe(1).expand(SETS, OBS)
+    copies = policy.copies(5)
+    assert copies.table.shape == (5, *policy.table.shape[1:])
+    found = copies(observe(1).expand(5, OBS), 3)
+    torch.testing.assert_close(found, policy(seen, 3)[:1].expand(5, A))
+    before = policy.table
+    copies.set_table(torch.zeros_like(copies.table))
+    assert torch.equal(policy.table, before)
 
 
 def test_feedback_is_linear_in_the_observation():

@@ -181,6 +181,21 @@ def test_icem_asks_as_its_paper_says():
     assert torch.equal(icem.plan, icem.best)
 
 
+def test_icem_keeps_elites_one_step_later():
+    """They are asked for again, shifted by a step; their last action is drawn anew."""
+    icem = run(ICEM(T, A, population=40, elites=10, keep=0.3), bowl, 1)
+    kept = icem._kept.clone()
+    assert len(kept) == 3
+    icem.shift()
+    plans = icem.ask()
+    # The population is a first one again, and the elites follow it.
+    assert len(plans) == 40 + 3
+    assert torch.equal(plans[40:, :-1], kept[:, 1:])
+    last = plans[40:, -1]
+    assert len(last.unique(dim=0)) == 3
+    assert not torch.isclose(last, kept[:, -1]).any()
+
+
 def test_mppi_weighs_by_costs():
     """w ∝ exp(−C/λ): 1 and e⁻² at λ = ½ for costs 0 and 1."""
     mppi = MPPI(1, 1, population=2, temperature=0.5, low=-10.0, high=10.0)

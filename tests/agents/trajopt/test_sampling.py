@@ -8,6 +8,7 @@ import torch
 from agents.schemes import Schemes
 from agents.trajopt import make_policy, rollout, sample
 from agents.trajopt.methods import SAMPLERS, make_sampler
+from agents.trajopt.samplers import CEM
 from simenv.errors import ConfigurationError, SimenvError
 from tests.agents.toy import Toy
 
@@ -39,7 +40,9 @@ def test_solves_a_trivial_task(name):
     assert result.best_success
     assert rows[0]["return_mean"] < -0.5
     assert [row["return_best"] for row in rows] == sorted(row["return_best"] for row in rows)
-    assert rows[-1]["step"] == 150 * toy.num_envs * 4
+    # The last answer is played by the whole batch.
+    assert rows[-1]["step"] == (150 + 1) * toy.num_envs * 4
+    assert len(rows) == 150
 
 
 def test_the_best_is_worth_what_is_said():
@@ -53,13 +56,56 @@ def test_the_best_is_worth_what_is_said():
     assert float(returns) == pytest.approx(result.best_return, rel=1e-5)
 
 
-def test_the_last_answer():
+class Told(CEM):
+    """Answers what a population taught, which is here to be at the goal at once, and to stay."""
+
+    @property
+    def plan(self) -> torch.Tensor:
+        """To rest, until something has been told."""
+        answer = torch.zeros(self.shape)
+        if self.best is not None:
+            answer[:2] = torch.tensor(Toy.goal) * torch.tensor([[1.0], [-1.0]])
+        return answer
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_the_last_population_teaches_is_tried(alone):
+    """By a rollout more, which is counted: in an environment of its own, or in all of them."""
+    toy, rows = Toy(num_envs=6, horizon=4), []
+    result = sample(
+        toy,
+        make_policy("plan", toy.task, 6),
+        Told(4, 2, population=5, elites=2),
+        iterations=1,
+        judge=Toy(num_envs=1, horizon=4) if alone else None,
+        report=rows.append,
+    )
+    # No candidate comes near that.
+    assert result.best_return == rows[-1]["return_best"] == pytest.approx(0.0, abs=1e-12)
+    assert rows[-1]["return_max"] < -0.1
+    assert [row["step"] for row in rows] == [(6 + (1 if alone else 6)) * 4]
+
+
+class Resting(CEM):
+    """Answers to rest, whatever it is told."""
+
+    @property
+    def plan(self) -> torch.Tensor:
+        """Nothing in any step."""
+        return torch.zeros(self.shape)
+
+
+@pytest.mark.parametrize(("keep_best", "rests"), [(True, False), (False, True)])
+def test_the_last_answer(keep_best, rests):
     """Without `keep_best` the sampler's own last answer is the result, not a lucky candidate."""
-    best, _, _ = solve("mppi", iterations=1)
-    last, _, _ = solve("mppi", iterations=1, schemes=Schemes(keep_best=False))
-    # Before anything is learnt that is to rest: 0.34 in each of four steps.
-    assert last.best_return == pytest.approx(-4 * 0.34, rel=1e-5)
-    assert best.best_return > last.best_return
+    toy = Toy(num_envs=41, horizon=4)
+    # Half of so short steps go towards the goal.
+    sampler = Resting(4, 2, population=40, initial_std=0.1)
+    schemes = Schemes(keep_best=keep_best)
+    result = sample(toy, make_policy("plan", toy.task, 41), sampler, iterations=2, schemes=schemes)
+    assert (float(result.best["actions"].abs().max()) == 0.0) is rests
+    # To rest costs 0.34 in each of four steps.
+    assert (result.best_return == pytest.approx(-4 * 0.34, rel=1e-5)) is rests
 
 
 def test_nothing_finite_is_said():
