@@ -32,7 +32,8 @@ class Schemes:
     patience: int = 5
     """Iterations without a better loss after which the loss window grows."""
     freeze: int = 0
-    """Keep actions older than this many steps before the end of the loss window; 0: none."""
+    """Keep actions older than this many steps before the end of the loss window; 0: none. For
+    policies with an action per step: open-loop and plan, without knots."""
     clip: float = 0.0
     """Clip the norm of the adjoint state at every step to this; 0 leaves it."""
     clip_action: float = 0.0

@@ -155,6 +155,38 @@ def test_whose_places_are_matched(kind, invariant):
     assert not torch.allclose(before, matching(state.replace(x=state.x + 0.01)), atol=0.1)
 
 
+@pytest.mark.parametrize("kind", ["statistics", "particles"])
+def test_slopes_through_the_simulator(kind):
+    """By the actions of three steps, against central differences in float64.
+
+    Numbers are of order one and exact to 1e-13 or so: over steps of 1e-5 differences are good to
+    1e-8, and the curvature adds 1e-10 of the third derivative.
+    """
+    functional = simenv.functional(WALKER, dtype="float64")
+    functional.task.horizon = 3
+    demonstration = demonstrate(functional, lambda state, t: 0.5 * torch.ones(1, 4).double(), 1)
+    start = functional.initial(0)
+    matching = Matching(kind, functional.task, demonstration, start.x)
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(2, 3, 1, 4, generator=generator, dtype=torch.float64)
+    actions, way = 0.3 * drawn[0], drawn[1]
+
+    def loss(played: torch.Tensor) -> torch.Tensor:
+        state, total = start, torch.zeros((), dtype=torch.float64)
+        for action, target in zip(played, matching.target, strict=True):
+            state = functional.transition(state, action)
+            total = total + (matching(state)[0] - target).square().mean()
+        return total
+
+    leaf = actions.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(loss(leaf), leaf)
+    with torch.no_grad():
+        ends = [float(loss(actions + sign * 1e-5 * way)) for sign in (1.0, -1.0)]
+    along = float((slope * way).sum())
+    assert abs(along) > 1e-3
+    assert along == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-5)
+
+
 def test_units_are_those_of_the_demonstration():
     """Over its own states numbers have mean 0 and deviation 1; the target leaves out the start."""
     demonstration, system = demonstrated(), TwoMasses(1)
