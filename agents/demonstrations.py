@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from agents.archives import read_arrays
+from agents.episodes import Step, episode
 from agents.files import replacing
 from agents.spaces import same
 from simenv.envs.start import Start
@@ -254,32 +255,6 @@ def require_continued(saved: str | None, demonstration: Demonstration | None) ->
 # ------------------------------------------------------------------------------- recording
 
 
-Watch = Callable[[State, Tensor | None], object]
-"""Told every state of an episode, and the action (1, A) that led there; the start has none."""
-
-
-@torch.no_grad()
-def played(
-    functional: Functional, player: Player, seed: int = 0, start: Start | None = None
-) -> Iterator[tuple[State, Tensor | None]]:
-    """The states of an episode of one environment, as `Watch` is told them.
-
-    Args:
-        functional: the task, with one environment.
-        player: (state, t) -> action (1, A).
-        seed: of the start state.
-        start: what is drawn of it and what is given; None: as the task starts.
-    """
-    state = functional.initial(seed, start)
-    yield state, None
-    for t in range(functional.task.horizon):
-        action = player(state, t).clamp(-1.0, 1.0)
-        state = functional.transition(state, action)
-        yield state, action
-        if bool(functional.terminal(state)[0]):
-            return
-
-
 @torch.no_grad()
 def demonstrate(
     functional: Functional,
@@ -287,7 +262,7 @@ def demonstrate(
     seed: int = 0,
     task_id: str = "",
     start: Start | None = None,
-    watch: Watch | None = None,
+    watch: Callable[[Step], object] | None = None,
 ) -> Demonstration:
     """Play one episode and keep it.
 
@@ -296,34 +271,30 @@ def demonstrate(
         player: (state, t) -> action (1, A).
         seed: of the start state.
         task_id: that `functional` was made from.
-        start: as in `played`.
-        watch: who sees the episode beside.
+        start: see `episode`.
+        watch: told of every step beside.
 
     Raises:
         SimenvError: a step broke.
     """
-    states: list[State] = []
-    actions: list[Tensor] = []
-    rewards: list[Tensor] = []
-    for state, action in played(functional, player, seed, start):
-        if action is not None:
-            if bool(state.failed[0]):
-                raise SimenvError(
-                    f"step {len(actions)} of the demonstration broke; take another seed"
-                )
-            actions.append(action)
-            rewards.append(functional.reward(states[-1], action, state))
-        states.append(state)
+    steps: list[Step] = []
+    for step in episode(functional, player, seed, start):
+        if bool(step.after.failed[0]):
+            raise SimenvError(f"step {step.t} of the demonstration broke; take another seed")
+        steps.append(step)
         if watch is not None:
-            watch(state, action)
+            watch(step)
+        if bool(functional.terminal(step.after)[0]):
+            break
+    states = [steps[0].state, *(step.after for step in steps)]
     task = functional.task
     return Demonstration(
         task_id,
         getattr(task, "size", ""),
         seed,
         _rows([task.features(s) for s in states]),
-        _rows(actions),
-        _rows(rewards),
+        _rows([step.action for step in steps]),
+        _rows([step.reward for step in steps]),
         states[0].context[0, : getattr(task, "num_goals", 0)].float().cpu().numpy(),
         {name: _rows([getattr(s, name) for s in states]) for name in SEEN},
     )

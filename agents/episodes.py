@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from simenv.envs.functional import Functional
+from simenv.envs.start import Start
 from simenv.mpm import State
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ class Step(NamedTuple):
 
 
 @torch.no_grad()
-def episode(functional: Functional, player: Player, seed: int) -> Iterator[Step]:
+def episode(
+    functional: Functional, player: Player, seed: int, start: Start | None = None
+) -> Iterator[Step]:
     """Steps of an episode as they are played, up to the horizon.
 
     An end that is the task's own, and a step that broke, are for the caller to see.
@@ -43,8 +46,9 @@ def episode(functional: Functional, player: Player, seed: int) -> Iterator[Step]
         functional: the task.
         player: (state, t) -> action (N, A), which is clipped.
         seed: of environment 0; environment i starts from seed + i.
+        start: what is drawn of the start and what is given; None: as the task starts.
     """
-    state = functional.initial(seed)
+    state = functional.initial(seed, start)
     for t in range(functional.task.horizon):
         action = player(state, t).clamp(-1.0, 1.0)
         after = functional.transition(state, action)

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from agents.controllers import Player, load_player
-from agents.demonstrations import Demonstration, demonstrate, played
+from agents.demonstrations import Demonstration, demonstrate
+from agents.episodes import Step, episode
 from agents.options import Record
 from agents.runs import Run, reset_options
 from simenv.envs.functional import Functional
 from simenv.envs.picture import Painter
 from simenv.envs.start import Start
-from simenv.mpm import State
 from simenv.registry import TASKS
 from simenv.render import write_gif, write_mp4
 
@@ -69,15 +68,14 @@ def _seen(
     source: Source, width: int, *, demo: bool
 ) -> tuple[list[np.ndarray], Demonstration | None]:
     """Frames of an episode, and the same one as a demonstration if asked for."""
-    functional, episode = source.functional, (source.functional, source.player, source.seed)
+    play = source.functional, source.player, source.seed
     if not demo:
-        return list(frames(*episode, width, start=source.start)), None
-    painter, seen = _painter(functional, width), list[np.ndarray]()
-
-    def watch(state: State, action: Tensor | None) -> None:
-        seen.append(painter.frame(state, action))
-
-    return seen, demonstrate(*episode, source.task_id, source.start, watch)
+        return list(frames(*play, width, source.start)), None
+    painter, seen = _painter(source.functional, width), list[np.ndarray]()
+    shown = demonstrate(
+        *play, source.task_id, source.start, lambda step: seen.extend(_drawn(painter, step))
+    )
+    return seen, shown
 
 
 def start_of(run: Run) -> int:
@@ -115,8 +113,17 @@ def frames(
 ) -> Iterator[np.ndarray]:
     """Frames (width / 2, width, 3) of an episode, the start included."""
     painter = _painter(functional, width)
-    for state, action in played(functional, player, seed, start):
-        yield painter.frame(state, action)
+    for step in episode(functional, player, seed, start):
+        yield from _drawn(painter, step)
+        if bool(functional.terminal(step.after)[0]):
+            return
+
+
+def _drawn(painter: Painter, step: Step) -> Iterator[np.ndarray]:
+    """The frame after a step; before the first one, that of the start too."""
+    if step.t == 0:
+        yield painter.frame(step.state, None)
+    yield painter.frame(step.after, step.action)
 
 
 def _painter(functional: Functional, width: int) -> Painter:
