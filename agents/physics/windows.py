@@ -61,6 +61,10 @@ class Window(NamedTuple):
 class Stage:
     """N environments in the middle of their episodes.
 
+    Their first episodes are cut short, the earlier ones at the earlier times, so that a window has
+    steps from all over the episode. In step with each other, every window would be of the same few
+    times, and values and policy would forget the rest of the episode in between.
+
     Args:
         functional: the task.
         seed: of the start states; every restart draws new ones.
@@ -68,12 +72,16 @@ class Stage:
     Attributes:
         state: where they are.
         episodes: how many have ended so far.
+        limits: int (N,), steps after which the present ones end.
     """
 
     def __init__(self, functional: Any, seed: int = 0) -> None:
         self.functional, self.seed = functional, seed
         self.episodes, self._starts = 0, 0
         self.state = self._fresh()
+        count, horizon = functional.num_envs, functional.task.horizon
+        parts = torch.arange(1, count + 1, device=self.state.x.device)
+        self.limits = -(-parts * horizon // count)
 
     def window(
         self, policy: Callable[[Tensor], Drawn], steps: int, watch: Watch | None = None
@@ -105,7 +113,7 @@ class Stage:
         reward = self.functional.reward(state, action, after)
         reward = torch.where(after.failed, torch.zeros_like(reward), reward)
         terminated = self.functional.terminal(after.detach()) | after.failed
-        ended = terminated | (after.time >= task.horizon)
+        ended = terminated | (after.time >= self.limits)
         row = Window(seen, task.features(after), reward, drawn.entropies, ended, terminated)
         return self._restarted(after, ended), row
 
@@ -114,6 +122,7 @@ class Stage:
         if not bool(ended.any()):
             return state
         self.episodes += int(ended.sum())
+        self.limits = self.limits.masked_fill(ended, self.functional.task.horizon)
         return self._fresh().where(ended, state)
 
     def _fresh(self) -> State:
@@ -128,6 +137,7 @@ class Stage:
             "state": dict(self.state.clone().items()),
             "episodes": self.episodes,
             "starts": self._starts,
+            "limits": self.limits.clone(),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -135,3 +145,4 @@ class Stage:
         like = self.state.x.device
         self.state = State(**{name: value.to(like) for name, value in state["state"].items()})
         self.episodes, self._starts = state["episodes"], state["starts"]
+        self.limits = state["limits"].to(like)

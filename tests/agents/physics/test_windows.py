@@ -50,17 +50,31 @@ def test_a_window_is_transitions_one_after_another():
 
 
 def test_episodes_start_anew_where_they_end():
-    """At the horizon all do, from other places than before, and nothing terminated."""
-    system = DoubleIntegrator(2, horizon=3)
+    """At the horizon they do, from other places than before, and nothing terminated."""
+    system = DoubleIntegrator(1, horizon=3)
     stage = Stage(system, seed=3)
     found = stage.window(push, 8)
     assert found.ended[:, 0].tolist() == [False, False, True] * 2 + [False, False]
     assert not found.terminated.any()
-    assert stage.episodes == 4
+    assert stage.episodes == 2
     # What comes after the last step of an episode is its own end, not the next start.
-    assert torch.equal(found.observations[3], system.task.features(system.initial(5)))
-    assert torch.equal(found.observations[6], system.task.features(system.initial(7)))
+    assert torch.equal(found.observations[3], system.task.features(system.initial(4)))
+    assert torch.equal(found.observations[6], system.task.features(system.initial(5)))
     assert not torch.equal(found.after[2], found.observations[3])
+
+
+def test_first_episodes_end_one_after_another():
+    """Four end after 2, 4, 6 and 8 steps, and all that follow after 8; resumed ones do so too."""
+    system = DoubleIntegrator(4, horizon=8)
+    stage = Stage(system, seed=0)
+    ended = [stage.window(push, 5).ended]
+    other = Stage(system, seed=0)
+    other.set_state(stage.get_state())
+    rest = other.window(push, 13).ended
+    ended.append(stage.window(push, 13).ended)
+    assert torch.equal(rest, ended[1])
+    steps = [(column.nonzero()[:, 0] + 1).tolist() for column in torch.cat(ended).T]
+    assert steps == [[2, 10, 18], [4, 12], [6, 14], [8, 16]]
 
 
 def test_one_environment_ends_and_the_other_goes_on():
