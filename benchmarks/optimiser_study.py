@@ -49,7 +49,7 @@ class Task(NamedTuple):
 
     id: str
     policy: str
-    steps: int = 20_000
+    steps: int = 10_000
 
 
 TASKS = {
@@ -77,24 +77,20 @@ class Method(NamedTuple):
 
 
 METHODS = {
-    "adam": Method(4, "--method adam --population 4 --window 0"),
-    "lbfgs": Method(4, "--method lbfgs --population 4 --window 0"),
-    "cem": Method(20, "--method cem --population 19 --elites 5", last=1),
-    "cmaes": Method(16, "--method cmaes --population 15", last=1),
-    "mppi": Method(20, "--method mppi --population 19 --temperature 2 --std 0.3", last=1),
-    "cbo": Method(20, "--method cbo --population 19", last=1),
+    "adam": Method(2, "--method adam --population 2 --window 0"),
+    "lbfgs": Method(2, "--method lbfgs --population 2"),
+    "cem": Method(10, "--method cem --population 9 --elites 3", last=1),
+    "cmaes": Method(10, "--method cmaes --population 9", last=1),
+    "mppi": Method(10, "--method mppi --population 9 --temperature 2 --std 0.3", last=1),
+    "cbo": Method(10, "--method cbo --population 9", last=1),
 }
 """Of samplers an iteration takes the population and the answer so far, and there is one at last."""
 ABLATIONS = {
-    "adam, window 40": Method(4, "--method adam --population 4 --window 40"),
-    "adam, window 10": Method(4, "--method adam --population 4 --window 10"),
-    "adam, expanding": Method(4, "--method adam --population 4 --window 0 --loss-start 30"),
+    "adam, window 20": Method(2, "--method adam --population 2 --window 20"),
+    "adam, expanding": Method(2, "--method adam --population 2 --window 0 --loss-start 30"),
     # What is soft is judged by a hard rollout more.
-    "adam, softness 100": Method(
-        8, "--method adam --population 4 --window 0 --softness 100", toolless=False
-    ),
     "adam, softness 666": Method(
-        8, "--method adam --population 4 --window 0 --softness 666", toolless=False
+        4, "--method adam --population 2 --window 0 --softness 666", toolless=False
     ),
 }
 SEARCHES = METHODS | ABLATIONS

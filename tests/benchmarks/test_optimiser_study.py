@@ -144,4 +144,4 @@ def test_softness_is_for_tasks_with_tools():
     """The walker has none."""
     trials = study.plan(study.parse([]))
     assert not [t for t in trials if t.task == "walker" and "softness" in t.method]
-    assert len([t for t in trials if t.task == "sand" and "softness" in t.method]) == 10
+    assert len([t for t in trials if t.task == "sand" and "softness" in t.method]) == 5
