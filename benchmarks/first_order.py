@@ -25,7 +25,7 @@ import numpy as np
 from agents.plots import COLORS, band
 from benchmarks import jobs
 from benchmarks.comparison import head, line
-from benchmarks.processes import add_options, command, write_rows
+from benchmarks.processes import add_options, command, write_results
 
 ID = "simenv/SoftWalker2D-v0"
 RIVAL = "sac"
@@ -98,10 +98,7 @@ def report(wanted: Sequence[Training], out: Path) -> list[dict[str, Any]]:
     rows = [job.row() for job in done]
     for job, row in zip(done, rows, strict=True):
         row["reached"] = reached(job, rows)
-    if rows:
-        write_rows(out / "rows.csv", rows)
-        (out / "table.md").write_text(table(rows))
-        draw(done, out / "curves.png")
+    write_results(out, rows, table, partial(draw, done))
     return rows
 
 

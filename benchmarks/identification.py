@@ -32,7 +32,7 @@ import numpy as np
 from agents.plots import COLORS
 from benchmarks import jobs
 from benchmarks.comparison import head, line
-from benchmarks.processes import add_options, command, require_positive, write_rows
+from benchmarks.processes import add_options, command, require_positive, write_results
 from simenv.registry import PROBLEMS
 
 METHODS = {
@@ -138,10 +138,7 @@ def report(wanted: Sequence[Search], out: Path) -> list[dict[str, Any]]:
     """Write rows.csv, table.md and curves.png of the searches that are done; the rows."""
     done = [search for search in wanted if search.done()]
     rows = [search.row() for search in done]
-    if rows:
-        write_rows(out / "rows.csv", rows)
-        (out / "table.md").write_text(table(rows))
-        draw(done, out / "curves.png")
+    write_results(out, rows, table, partial(draw, done))
     return rows
 
 

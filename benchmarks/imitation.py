@@ -36,7 +36,7 @@ from agents.files import write_json
 from agents.training import load_agent
 from benchmarks import jobs
 from benchmarks.comparison import head, line
-from benchmarks.processes import Job, add_options, command, require_positive, write_rows
+from benchmarks.processes import Job, add_options, command, require_positive, write_results
 from simenv.listing import load_scores
 from simenv.registry import find
 
@@ -249,9 +249,7 @@ def plan(options: argparse.Namespace) -> tuple[list[Job], list[Training | Clonin
 def report(wanted: Sequence[Training | Cloning], out: Path) -> list[dict[str, Any]]:
     """Play what is finished, and write rows.csv and table.md; the rows."""
     rows = [row(job, out) for job in wanted if job.done()]
-    if rows:
-        write_rows(out / "rows.csv", rows)
-        (out / "table.md").write_text(table(rows, out))
+    write_results(out, rows, partial(table, out=out))
     return rows
 
 

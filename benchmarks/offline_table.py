@@ -34,7 +34,7 @@ import numpy as np
 from agents.datasets.names import dataset_name, local_names
 from benchmarks import jobs
 from benchmarks.comparison import tables
-from benchmarks.processes import add_options, command, require_positive, write_rows
+from benchmarks.processes import add_options, command, require_positive, write_results
 from simenv.registry import TASKS
 
 
@@ -250,9 +250,7 @@ def plan(options: argparse.Namespace) -> tuple[list[Make | Training], list[Train
 def report(wanted: Sequence[Training], out: Path) -> list[dict[str, Any]]:
     """Write rows.csv and table.md of the runs that are finished; the rows."""
     rows = [job.row() for job in wanted if job.done()]
-    if rows:
-        write_rows(out / "rows.csv", rows)
-        (out / "table.md").write_text(tables(rows, limits()))
+    write_results(out, rows, partial(tables, limits=limits()))
     return rows
 
 

@@ -32,7 +32,7 @@ from agents.plots import COLORS, DASHES, band
 from agents.statistics import estimate, iqm
 from benchmarks import jobs
 from benchmarks.comparison import head, line
-from benchmarks.processes import add_options, command, require_positive, write_rows
+from benchmarks.processes import add_options, command, require_positive, write_results
 from simenv.listing import load_scores
 from simenv.registry import TASKS as IDS
 from simenv.registry import find
@@ -211,10 +211,7 @@ def report(trials: Sequence[Search | Training], out: Path) -> list[dict[str, Any
     """Write rows.csv, table.md and curves.png of the trials that are done; the rows."""
     done = [trial for trial in trials if trial.done()]
     rows = [trial.row() for trial in done]
-    if rows:
-        write_rows(out / "rows.csv", rows)
-        (out / "table.md").write_text(tables(rows))
-        draw(done, out / "curves.png")
+    write_results(out, rows, tables, partial(draw, done))
     return rows
 
 

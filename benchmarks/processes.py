@@ -187,6 +187,21 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
+def write_results(
+    out: Path,
+    rows: Sequence[Mapping[str, Any]],
+    table: Callable[[Any], str],
+    draw: Callable[[Path], object] | None = None,
+) -> None:
+    """Write rows.csv, table.md and, if something is drawn, curves.png; nothing without rows."""
+    if not rows:
+        return
+    write_rows(out / "rows.csv", rows)
+    (out / "table.md").write_text(table(rows))
+    if draw is not None:
+        draw(out / "curves.png")
+
+
 def command(options: argparse.Namespace, jobs: Sequence[Job], report: Callable[[], object]) -> int:
     """Work on jobs and report whenever one is done, and at the end; or print what is to be done.
 
