@@ -29,6 +29,7 @@ from torch import Tensor
 
 from agents.offline.anchors import closeness, visited, walk_back
 from agents.offline.cocoa import COCOA
+from benchmarks.comparison import head, line
 from benchmarks.offline_table import AGENTS, DATASETS, Make, Training
 from benchmarks.processes import write_rows
 
@@ -61,9 +62,10 @@ def measure(job: Training, anchor_steps: Sequence[int]) -> list[dict[str, Any]]:
     name = {"dataset": job.data_label, "agent": job.label, "seed": job.seed}
     found, rows = dict(states(model)), []
     # What leads to the anchors is fitted for steps of any number.
-    for model.anchor_steps in anchor_steps:
+    for steps in anchor_steps:
+        model.anchor_steps = steps
         for kind, seen in found.items():
-            about = name | {"states": kind, "steps": model.anchor_steps}
+            about = name | {"states": kind, "steps": steps}
             rows.append(about | closeness(model, seen) | model.pretraining)
     return rows
 
@@ -74,10 +76,10 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         key = tuple(str(row[column]) for column in KEYS)
         groups.setdefault(key, []).append([row[column] for column in COLUMNS])
-    lines = [f"| {' | '.join([*KEYS, *COLUMNS, 'runs'])} |", "|---" * 8 + "|"]
-    for key, found in groups.items():
+    lines = head([*KEYS, *COLUMNS, "runs"])
+    for (first, *others), found in groups.items():
         means = [f"{mean:.2f}" for mean in np.mean(found, axis=0)]
-        lines.append(f"| {' | '.join([*key, *means, str(len(found))])} |")
+        lines.append(line(first, [*others, *means, str(len(found))]))
     return "\n".join(lines) + "\n"
 
 

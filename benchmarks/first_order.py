@@ -129,7 +129,7 @@ def draw(done: Sequence[Training], path: Path) -> None:
             found = band(runs, "return_mean")
             axes.plot(found.steps, found.middle, color=color, label=agent.upper())
             axes.fill_between(found.steps, found.low, found.high, color=color, alpha=0.15, lw=0)
-    axes.set(xlabel="simulated environment steps", ylabel="return of evaluations", xscale="log")
+    axes.set(xlabel="simulated environment steps", ylabel="return of evaluations")
     axes.legend(frameon=False)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
