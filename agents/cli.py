@@ -149,12 +149,38 @@ def _offline_options(name: str, kind: Any, words: list[str]) -> Any:
     """Options of an algorithm that learns from a dataset: presets of its id, then of its name."""
     import tyro
 
+    from agents.offline.options import TrainOffline
+    from agents.options import Named
     from agents.train_options import preset
 
     prog = f"simenv train {name}"
-    first = tyro.cli(kind, prog=prog, args=words)
-    chosen = preset(name, first.resolved().id) | preset(name, first.dataset)
+    if set(HELP) & set(words):
+        return tyro.cli(kind, prog=prog, args=words)
+    # By itself: whether the other flags go together is for the preset to say as well.
+    first, rest = tyro.cli(Named, prog=prog, args=words, return_unknown_args=True)
+    _refuse_positional(name, words[:1], rest)
+    if first.dataset is None:
+        return tyro.cli(kind, prog=prog, args=words)
+    task_id = TrainOffline(dataset=first.dataset, id=first.id).resolved().id
+    chosen = preset(name, task_id) | preset(name, first.dataset)
     return tyro.cli(kind, prog=prog, args=words, default=kind(dataset=first.dataset, **chosen))
+
+
+def _refuse_positional(name: str, first: list[str], rest: list[str]) -> None:
+    """Say what to write instead of an id, or a name, in front; or of an id among other words."""
+    import gymnasium
+
+    from simenv.registry import TASKS
+
+    about = f"{name} learns from a dataset, not in an environment"
+    known = {*TASKS, *gymnasium.registry}
+    for word in [w for w in rest if w in known]:
+        raise SimenvError(
+            f"{about}: 'simenv train {name} --dataset NAME', without {word}; 'simenv dataset list' "
+            f"shows the names, 'simenv dataset make {word} --split random' makes one"
+        )
+    if first and not first[0].startswith("-"):
+        raise SimenvError(f"{about}: its name follows a flag, --dataset {first[0]}")
 
 
 def _resume(words: list[str]) -> None:
@@ -305,7 +331,18 @@ def _validate(words: list[str]) -> int:
 
 
 def _finished(run: Any) -> None:
-    print(f"finished: {run.path}\nnext: simenv evaluate {run.path}; simenv record {run.path}")
+    print(f"finished: {run.path}")
+    if verbs := _next(run.config["id"]):
+        print("next: " + "; ".join(f"simenv {verb} {run.path}" for verb in verbs))
+
+
+def _next(task_id: str | None) -> tuple[str, ...]:
+    """What can be done with a run: without an environment nothing, and simenv records its own."""
+    from simenv.registry import TASKS
+
+    if task_id is None:
+        return ()
+    return ("evaluate", "record" if task_id in TASKS else "plot")
 
 
 VERBS: dict[str, Callable[[list[str]], int | None]] = {

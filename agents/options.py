@@ -65,6 +65,16 @@ class Identify:
 
 
 @dataclass(frozen=True)
+class Named:
+    """What says which presets hold for a training from a dataset; read before all other options."""
+
+    dataset: str | None = None
+    """Name of a Minari dataset on this machine."""
+    id: str | None = None
+    """Environment to evaluate in; default that of the dataset."""
+
+
+@dataclass(frozen=True)
 class Resume:
     """Go on with a training run, exactly as if it had never stopped."""
 

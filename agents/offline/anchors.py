@@ -194,7 +194,8 @@ def closeness(model: Any, observations: Any, rows: int = 2_000) -> dict[str, flo
 
     Each is the mean distance to the nearest of the dataset's, in units of what the dataset's own
     have to their nearest other one, with features in units of their deviation: 1 is as near as data
-    are to data. The paper's claim is that anchors and differences stay near where states do not.
+    are to data. That anchors and differences be near, where states are not, is what the paper's
+    abstract promises; how to measure it is a choice of this module.
 
     Args:
         model: a COCOA with its dataset, trained.

@@ -154,6 +154,19 @@ def test_trained_networks_give_the_last_return(trained):
     assert score.row()["return_mean"] == trained.metrics()["return_mean"][-1]
 
 
+@pytest.mark.parametrize(
+    ("task_id", "verbs"),
+    [(WALKER, ["evaluate", "record"]), ("Pendulum-v1", ["evaluate", "plot"]), (None, [])],
+)
+def test_what_comes_next(task_id, verbs, tmp_path, capsys):
+    """A run is recorded where simenv draws its environment, and played where it has one."""
+    run = Run(tmp_path)
+    run.write_json("config.json", {"id": task_id})
+    cli._finished(run)
+    _, *rest = capsys.readouterr().out.splitlines()
+    assert rest == ["next: " + "; ".join(f"simenv {v} {tmp_path}" for v in verbs)] * bool(verbs)
+
+
 def test_presets_fill_in_and_flags_win(tmp_path):
     """The id's preset stands where no flag says otherwise."""
     line = "train sac Pendulum-v1 --steps 8 --eval-episodes 1 --no-progress-bar --seed 2"

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from agents import cli
 from agents.algorithms import ALGORITHMS
 from agents.offline.cocoa import COCOA
 from agents.offline.cocoa_options import TrainCOCOA
@@ -110,3 +111,46 @@ def test_a_run_folder(base, tmp_path, monkeypatch):
     agent = load_agent(run)
     assert isinstance(agent, BASES[base])
     assert agent.seeker.fitted
+
+
+# ------------------------------------------------------------------ by words
+
+
+@pytest.fixture
+def chosen(tmp_path, monkeypatch):
+    """The options that words make, of a training on Pendulum-v1 that is not begun."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "sets"))
+    monkeypatch.setattr("agents.training.train", lambda name, options: made.append(options))
+    monkeypatch.setattr(cli, "_finished", lambda run: None)
+    pendulum("pendulum/toy-v0", 1)
+    made: list[TrainCOCOA] = []
+
+    def choose(*words: str) -> TrainCOCOA:
+        assert cli.main(["train", "cocoa", "--dataset", "pendulum/toy-v0", *words]) == 0
+        return made[-1]
+
+    return choose
+
+
+def refused(capsys, *words: str) -> str:
+    """What is said to words that do not go together."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["train", "cocoa", "--dataset", "pendulum/toy-v0", *words])
+    assert caught.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_flags_are_those_of_the_base_of_the_preset(chosen, capsys):
+    """Pendulum's preset has IQL: its flags pass without --base, and CQL's are refused."""
+    options = chosen("--beta", "2")
+    assert (options.base, options.beta, options.steps) == ("iql", 2.0, 8_000)
+    assert "num_samples is no option of base 'iql'" in refused(capsys, "--num-samples", "5")
+
+
+def test_flags_are_those_of_the_base_that_is_named(chosen, capsys):
+    """Wherever it is named, before them or behind; the preset's own base has no say then."""
+    options = chosen("--num-samples", "5", "--base", "cql")
+    assert (options.base, options.num_samples) == ("cql", 5)
+    assert chosen("--base=mopo", "--penalty", "2").penalty == 2.0
+    message = refused(capsys, "--base", "cql", "--beta", "2")
+    assert "beta is no option of base 'cql'" in message

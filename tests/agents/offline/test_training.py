@@ -202,6 +202,36 @@ def test_train_evaluate_plot_and_resume(tmp_path, capsys):
     assert Run(out).metrics()["step"][-1] == 48
 
 
+def test_what_comes_next_is_what_the_run_can_do(tmp_path, capsys):
+    """Gymnasium's ids are not recorded by simenv; without an environment nothing is played."""
+    out = tmp_path / "run"
+    assert cli.main(words(out=out)) == 0
+    assert capsys.readouterr().out == (
+        f"finished: {out}\nnext: simenv evaluate {out}; simenv plot {out}\n"
+    )
+    assert cli.main(["plot", str(out), "--out", str(tmp_path / "curves.png")]) == 0
+    capsys.readouterr()
+    bare = tmp_path / "bare"
+    assert cli.main([*words(out=bare), "--dataset", "toys/bare-v0"]) == 0
+    assert capsys.readouterr().out == f"finished: {bare}\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "hints"),
+    [
+        (["Pendulum-v1"], ["--dataset NAME", "simenv dataset make Pendulum-v1"]),
+        (["--steps", "3", "Pendulum-v1"], ["--dataset NAME", "without Pendulum-v1"]),
+        (["pendulum/toy-v0"], ["--dataset pendulum/toy-v0"]),
+    ],
+)
+def test_an_id_instead_of_a_dataset(given, hints, capsys):
+    """The answer says what is learnt from, and how it is named."""
+    assert cli.main(["train", "bc", *given]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("simenv: bc learns from a dataset, not in an environment")
+    assert all(hint in message for hint in hints)
+
+
 def test_presets_of_the_datasets_environment_and_flags_over_them(tmp_path):
     """The dataset names Pendulum-v1, whose preset holds unless a flag says otherwise."""
     made = cli._train_options("iql", ALGORITHMS["iql"].options, ["--dataset", "pendulum/toy-v0"])
