@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from agents.offline.options import LOG_STD, TrainTargets, TrainValues
 from agents.options import check_bounds
 from agents.train_options import check_real
 from simenv.errors import ConfigurationError, require_one_of
+from simenv.registry import TASKS
+
+if TYPE_CHECKING:
+    from agents.offline.data import Source
 
 Starts = Literal["any", "first"]
 """Observations that rollouts of OGSRL start from."""
@@ -132,18 +136,19 @@ class TrainMOBILE(TrainModelSAC):
 class TrainOGSRL(TrainModelBased):
     """Train a policy in a model under cost budgets, one of them on leaving the data."""
 
-    steps: int = 1_000
+    steps: int = 200
     """Iterations: rollouts, one step of the policy, a few of the values."""
     learning_rate: float = 1e-3
     """Adam's step size of the values, and of cloning."""
     net_arch: tuple[int, ...] = (128, 128)
     """Hidden layers of every network."""
-    eval_every: int = 100
+    eval_every: int = 40
     """Iterations between evaluations."""
-    save_every: int = 100
+    save_every: int = 40
     """Iterations between checkpoints; the last two are kept."""
     cost_limit: float | None = None
-    """Budget of an episode's cost, undiscounted; default none, and the dataset needs no costs."""
+    """Budget of an episode's cost, undiscounted; default: what simenv suggests for the -Safe id
+    of the dataset, elsewhere none, and the dataset needs no costs."""
     horizon: int | None = None
     """Steps of an episode; default the environment's limit."""
     guardian_limit: float = 0.05
@@ -186,8 +191,6 @@ class TrainOGSRL(TrainModelBased):
         check_real(self, "cost_limit", at_least=0.0)
         require_one_of("starts", self.starts, get_args(Starts))
         require_one_of("clone_from", self.clone_from, get_args(CloneFrom))
-        if self.clone_from == "cheap" and self.cost_limit is None:
-            raise ConfigurationError("clone_from = 'cheap' needs a cost_limit, which tells what is")
         check_real(self, "guardian_limit", at_least=0.0, at_most=1.0)
         check_real(self, "guardian_share", above=0.0, at_most=0.1)
         # A discount of 0 has no budget (agents.safe.discounted_budget).
@@ -198,3 +201,11 @@ class TrainOGSRL(TrainModelBased):
         check_real(self, "initial_std", at_least=low, at_most=high)
         check_real(self, "gae_lambda", at_least=0.0, at_most=1.0)
         check_real(self, "damping", at_least=0.0)
+
+    def filled_in(self, source: Source) -> Self:
+        """With the suggested limit as well: the run's config must say which it was."""
+        made, task = super().filled_in(source), TASKS.get(source.env_id or "")
+        # By the dataset's own id: costs are learnt from the data, wherever one evaluates.
+        if made.cost_limit is None and task is not None and task.variant == "safe":
+            made = replace(made, cost_limit=task.cost_limit)
+        return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, get_args
@@ -134,6 +135,13 @@ class OGSRL(ModelBased):
     def setup(self) -> None:
         """Policy, values of reward and costs, model, and budgets."""
         costly = self.cost_limit is not None
+        if not costly and self.dataset.costs is not None:
+            warnings.warn(
+                f"dataset {self.dataset.source.name} has costs, and without a cost_limit nothing "
+                "keeps them low; give one",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         if costly and len(self.dataset) and self.dataset.costs is None:
             raise ConfigurationError(
                 f"cost_limit = {self.cost_limit}, but dataset {self.dataset.source.name} has no "

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from agents.options import check_bounds
 from agents.train_options import TrainRun, check_real, check_widths
 from simenv.errors import ConfigurationError, UnknownTaskError
+
+if TYPE_CHECKING:
+    from agents.offline.data import Source
 
 LEVELS = (0.01, 1.0)
 """Least and largest noise that scores are learnt at, in deviations of the data."""
@@ -72,7 +75,10 @@ class TrainOffline(TrainRun):
         """
         from agents.offline.reading import open_dataset, source_of
 
-        source = source_of(open_dataset(self.dataset))
+        return self.filled_in(source_of(open_dataset(self.dataset)))
+
+    def filled_in(self, source: Source) -> Self:
+        """`resolved`, by what the dataset says of itself."""
         known = source.env_options or {}
         return replace(
             self,

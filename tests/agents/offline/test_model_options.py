@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from agents.algorithms import ALGORITHMS
+from agents.offline.data import Source
 from agents.train_options import preset, presets
 from agents.training import load_agent, train
 from simenv.errors import ConfigurationError
+from simenv.registry import TASKS
 from tests.agents.offline.sets import pendulum
 from tests.agents.signatures import assert_same_defaults
 
@@ -74,7 +76,6 @@ def test_a_run(algorithm, tmp_path, monkeypatch):
         ("ogsrl", {"gamma": 0.0}),
         ("ogsrl", {"starts": "last"}),
         ("ogsrl", {"clone_from": "dear"}),
-        ("ogsrl", {"clone_from": "cheap"}),
         ("ogsrl", {"clone_steps": -1}),
         ("ogsrl", {"initial_std": 0.0067}),
         ("ogsrl", {"initial_std": 7.4}),
@@ -95,3 +96,52 @@ def test_options_outside_their_bounds(algorithm, option):
     """Each is refused by name, before anything is read."""
     with pytest.raises(ConfigurationError, match=next(iter(option))):
         ALGORITHMS[algorithm].options(dataset="x-v0", **option)
+
+
+# ------------------------------------------------------------------ limits of ogsrl
+
+
+@pytest.fixture
+def resolved(tmp_path, monkeypatch):
+    """The options of a training on a dataset that was made in some environment."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    pendulum("pendulum/toy-v0", 1)
+
+    def resolve(made_in, **options):
+        source = Source("pendulum/toy-v0", made_in)
+        monkeypatch.setattr("agents.offline.reading.source_of", lambda dataset: source)
+        return ALGORITHMS["ogsrl"].options(dataset="pendulum/toy-v0", **options).resolved()
+
+    return resolve
+
+
+def test_limits_are_those_that_simenv_suggests(resolved):
+    """Of every id with costs, unless another one is given; where it is evaluated does not count."""
+    safe = {i: task.cost_limit for i, task in TASKS.items() if task.variant == "safe"}
+    assert len(safe) > 10
+    assert {i: resolved(i).cost_limit for i in safe} == safe
+    walker = "simenv/SoftWalker2D-Safe-v0"
+    assert resolved(walker, cost_limit=3.0).cost_limit == 3.0
+    assert resolved(walker, id="simenv/SoftWalker2D-v0").cost_limit == safe[walker]
+    assert resolved(walker, clone_from="cheap").clone_from == "cheap"
+    for plain in ("Pendulum-v1", "simenv/SoftWalker2D-v0", None):
+        assert resolved(plain).cost_limit is None
+    assert resolved(None, id=walker).cost_limit is None
+
+
+def test_cheap_episodes_need_a_limit(tmp_path, monkeypatch):
+    """Refused where the dataset suggests none; nothing is written."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "sets"))
+    pendulum("pendulum/toy-v0", 1)
+    kind, out = ALGORITHMS["ogsrl"].options, tmp_path / "run"
+    options = kind(dataset="pendulum/toy-v0", clone_from="cheap", out=out, **TINY)
+    with pytest.raises(ConfigurationError, match="clone_from = 'cheap' needs a cost_limit"):
+        train("ogsrl", options)
+    assert not out.exists()
+
+
+def test_ogsrl_takes_two_hundred_iterations():
+    """After some more its budgets take all of the return (docs/agents/ogsrl.md)."""
+    options = ALGORITHMS["ogsrl"].options(dataset="x-v0")
+    assert options.steps == 200
+    assert options.steps % options.eval_every == options.steps % options.save_every == 0

@@ -23,7 +23,7 @@ MORE = {"rollouts": 6, "rollout_length": 4, "guardian_points": 100, "clone_steps
 
 def ogsrl(data=None, **options) -> OGSRL:
     """A tiny one, of the linear system unless told otherwise."""
-    data = linear(300, costs=True, narrow=True) if data is None else data
+    data = linear(300, costs="cost_limit" in options, narrow=True) if data is None else data
     return OGSRL(data, **TINY | MORE | options)
 
 
@@ -65,7 +65,7 @@ def toy(border: float = 2.0, **options) -> OGSRL:
     """A problem whose answer is known: one state, one step, a quadratic reward, a linear cost."""
     costly = options.get("cost_limit") is not None
     given = {"rollouts": 200, "rollout_length": 1, "horizon": 1, "max_kl": 0.02}
-    model = ogsrl(one_state(), **given | options)
+    model = ogsrl(one_state(costs=costly), **given | options)
     model.dynamics, model.guardian = KnownModel(with_costs=costly), guard(border)
     return model
 
@@ -186,10 +186,10 @@ def test_rollouts_go_on_from_where_they_were():
 
 def test_states_that_run_off_stay_in_the_box_of_the_data():
     """Predictions far away become the ends of the range of the data, here 0 to 19 or so."""
-    model = ogsrl(priced())
+    model = ogsrl(priced(), cost_limit=1.0, horizon=5)
     model.guardian = guard(2.0)
     model.dynamics = SimpleNamespace(
-        sample=lambda s, a: Outcome(s + 1e9, 0 * a, 0 * a, None, torch.zeros(1, 1))
+        sample=lambda s, a: Outcome(s + 1e9, 0 * a, 0 * a, 0 * a, torch.zeros(1, 1))
     )
     after, *_ = model._step(torch.zeros(1, 2), torch.zeros(1, 1))
     assert torch.equal(after[0], model.dataset.observations.amax(dim=0))
@@ -310,6 +310,13 @@ def test_costs_that_are_not_there():
     with pytest.raises(ConfigurationError, match="give horizon"):
         ogsrl(cost_limit=3.0)
     assert list(ogsrl(data).budgets) == ["outside"]
+
+
+def test_costs_without_a_limit():
+    """Learnt from, but not in silence; with a limit there is nothing to say."""
+    with pytest.warns(RuntimeWarning, match=r"dataset arrays has costs, and without a cost_limit"):
+        assert list(ogsrl(one_state()).budgets) == ["outside"]
+    ogsrl(one_state(), cost_limit=3.0, horizon=5)
 
 
 @pytest.mark.parametrize(

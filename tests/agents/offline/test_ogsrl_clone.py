@@ -11,7 +11,7 @@ from tests.agents.offline.test_ogsrl import ogsrl, priced
 
 def test_starts():
     """Any observation, or first ones alone; as the dataset has them."""
-    data = linear(300, costs=True, narrow=True)
+    data = linear(300, narrow=True)
     first = {tuple(row) for row in data.observations[data.initial].tolist()}
     model = ogsrl(data, starts="first", rollouts=50, normalize=True)
     assert {tuple(row) for row in model.sample().observations.tolist()} <= first
