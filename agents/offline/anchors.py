@@ -5,7 +5,7 @@ Compositional conservatism with anchor-seeking (Song et al., arXiv:2404.04682).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -59,6 +59,7 @@ class AnchorSeeker(nn.Module):
         max_epochs: int = 50,
         patience: int = 5,
         improvement: float = 0.005,
+        told: Callable[[int, float], object] | None = None,
     ) -> list[float]:
         """Minimise E‖π̃(s) − a‖² until it no longer falls; it learns no more afterwards.
 
@@ -71,6 +72,8 @@ class AnchorSeeker(nn.Module):
             max_epochs: at most so many.
             patience: epochs in a row without an improvement, after which it ends.
             improvement: share of the least loss so far by which a loss must fall below it.
+            told: called after every epoch with the epochs done and its loss; what it raises ends
+                the fit unfinished.
 
         Returns:
             Mean loss of each epoch.
@@ -86,6 +89,8 @@ class AnchorSeeker(nn.Module):
             losses.append(self._epoch(optimizer, observations, actions, order.split(batch_size)))
             better = losses[-1] < (1.0 - improvement) * least
             least, idle = (losses[-1], 0) if better else (least, idle + 1)
+            if told is not None:
+                told(len(losses), losses[-1])
         self.requires_grad_(False)
         self.fitted.fill_(True)
         return losses
@@ -195,7 +200,7 @@ def closeness(model: Any, observations: Any, rows: int = 2_000) -> dict[str, flo
     Each is the mean distance to the nearest of the dataset's, in units of what the dataset's own
     have to their nearest other one, with features in units of their deviation: 1 is as near as data
     are to data. That anchors and differences be near, where states are not, is what the paper's
-    abstract promises; how to measure it is a choice of this module.
+    abstract seeks; how to measure it is a choice of this module.
 
     Args:
         model: a COCOA with its dataset, trained.

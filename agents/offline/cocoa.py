@@ -156,9 +156,11 @@ class COCOA(ModelBased):
         """Fit both models, and π̃ on divergent rollouts; note what came of it."""
         data, generator = self.dataset, self._generator
         self.fit_model()
-        self.reverse.fit(data, generator, **self._fit)
+        told = self.teller("the backward model")
+        self.reverse.fit(data, generator, **self._fit, told=told)
+        told = self.teller("the anchor-seeking policy")
         pairs = divergent_rollouts(self.reverse, data, generator, self.reverse_length)
-        losses = self.seeker.fit(*pairs, generator)
+        losses = self.seeker.fit(*pairs, generator, told=told)
         error = round_trip(self.dynamics, self.reverse, data)
         self.pretraining = {"round_trip": error, "seeker_loss": losses[-1]}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
@@ -169,6 +169,7 @@ class GaussianEnsemble(nn.Module):
         holdout: float = 0.2,
         max_holdout: int = 1000,
         max_epochs: int | None = None,
+        told: Callable[[int, float], object] | None = None,
     ) -> int:
         """Maximise the likelihood of targets until no member improves on data held out.
 
@@ -186,6 +187,8 @@ class GaussianEnsemble(nn.Module):
             holdout: share of the rows that is held out.
             max_holdout: largest number of them.
             max_epochs: end after so many in any case; None: no bound.
+            told: called after every epoch with the epochs done and the mean of the members' least
+                errors on data held out; what it raises ends the fit unfinished.
 
         Returns:
             Epochs done.
@@ -224,6 +227,8 @@ class GaussianEnsemble(nn.Module):
             for kept, now in zip(best, self._copies(), strict=True):
                 kept[better] = now[better]
             epochs, idle = epochs + 1, 0 if better.any() else idle + 1
+            if told is not None:
+                told(epochs, errors.mean().item())
         self._settle(best, errors)
         return epochs
 

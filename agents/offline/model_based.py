@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +26,8 @@ CHUNK = 10_000
 class ModelBased(OfflineAlgorithm):
     """An agent with a model of the dynamics, fitted before its first update.
 
-    The fit is part of the first call of `learn`; it is neither interrupted nor saved half way.
+    The fit is part of the first call of `learn`. It is not saved half way: where it is broken off,
+    the next call begins it again.
 
     Args:
         dataset: see `OfflineAlgorithm`.
@@ -40,7 +43,14 @@ class ModelBased(OfflineAlgorithm):
             `agents.offline.termination.RULES`, or "auto", the rule of the dataset's environment,
             and where there is none, or its arguments change it, what the data say.
         options: everything else that the algorithm takes.
+
+    Attributes:
+        on_fit: called before what is fitted beforehand and after every epoch of it, with its name,
+            the epochs done and the error, at first infinite; what it raises ends `learn`. None:
+            nobody is told; `print` will do.
     """
+
+    on_fit: Callable[[str, int, float], object] | None = None
 
     def __init__(
         self,
@@ -92,7 +102,14 @@ class ModelBased(OfflineAlgorithm):
     def fit_model(self) -> None:
         """Fit the model to the dataset, unless it has been."""
         if not self.dynamics.fitted:
-            self.dynamics.fit(self.dataset, self._generator, **self._fit)
+            told = self.teller("the model")
+            self.dynamics.fit(self.dataset, self._generator, **self._fit, told=told)
+
+    def teller(self, what: str) -> Callable[[int, float], object]:
+        """What a fit calls after every epoch, once `on_fit` knows that it begins."""
+        tell = partial(self.on_fit or _ignore, what)
+        tell(0, math.inf)
+        return tell
 
     def raw(self, observations: Tensor) -> Tensor:
         """Observations as the dataset has them, from what `encode` made of them."""
@@ -101,6 +118,10 @@ class ModelBased(OfflineAlgorithm):
     def arguments(self) -> dict[str, Any]:
         """Arguments of the constructor, with where episodes end as it was settled."""
         return {**super().arguments(), "termination": self.termination}
+
+
+def _ignore(what: str, epochs: int, error: float) -> None:
+    """Nobody is told of a fit."""
 
 
 class ModelSAC(ModelBased, OfflineSAC):

@@ -25,6 +25,8 @@ from simenv.errors import ConfigurationError, require_count, require_one_of
 
 CHEAP = 0.1
 """Share of the episodes, those of least cost, that count as cheap even if they exceed the limit."""
+CLONE_EPOCH = 200
+"""Updates of cloning between two reports of how far it is."""
 LEAST_STD = 0.05
 """Deviation of a cloned policy at least: the divergence of a step goes with its inverse square."""
 
@@ -212,6 +214,7 @@ class OGSRL(ModelBased):
             self.fit_model()
             data = self.dataset
             self.clone()
+            self.teller("the guardian")
             # Last, since it is what says that all is done.
             self.guardian.fit(data.observations, data.actions, self._generator)
 
@@ -220,11 +223,13 @@ class OGSRL(ModelBased):
 
         An untrained policy leaves the data at once, and its first iterations only bring it back.
         """
-        optimizer = self.adam(self.actor.network)
-        for _ in range(self.clone_steps):
+        optimizer, told = self.adam(self.actor.network), self.teller("the clone of the data")
+        for done in range(self.clone_steps):
             batch = self.prepare(self.draw(self.batch_size, self._to_clone))
             error = (self.actor(batch.observations) - batch.actions).square()
-            self.descend(optimizer, "clone_loss", error.mean())
+            loss = self.descend(optimizer, "clone_loss", error.mean())
+            if done % CLONE_EPOCH == CLONE_EPOCH - 1:
+                told(1 + done // CLONE_EPOCH, loss.item())
         if self.clone_steps:
             self._fit_std()
 
