@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,12 +39,24 @@ class Reference:
         expert: of an expert, as an evaluation plays it; None: none has been measured.
         episodes: behind each of them.
         by: who the expert was, and where the numbers are from.
+        run: digest of what the expert had learnt, where a run of this machine was measured.
     """
 
     random: float
     expert: float | None
     episodes: int
     by: str
+    run: str | None = None
+
+    @property
+    def makes_scale(self) -> bool:
+        """Whether an expert is known, and above chance."""
+        return self.random < self.height
+
+    @property
+    def height(self) -> float:
+        """The expert's return; −∞ where there is none."""
+        return -np.inf if self.expert is None else self.expert
 
 
 def environment_key(task_id: str, size: str) -> str:
@@ -56,15 +68,34 @@ def known_reference(task_id: str, size: str = "small") -> Reference | None:
     """The reference of an environment: committed if there is one, else as measured here.
 
     assets/reference_scores.json comes first; then, for simenv's ids, random actions and baseline of
-    assets/scores.json, whose rewards the safe variants share.
+    assets/scores.json, whose rewards the safe variants share; then what was measured here.
+
+    Raises:
+        DatasetError: the file of what was measured here is damaged.
     """
-    key = environment_key(task_id, size)
-    committed, measured = _read(COMMITTED), _read(work(MEASURED))
-    if key in committed:
-        return Reference(**committed[key])
-    if (baseline := _from_baseline(task_id, size)) is not None:
-        return baseline
-    return Reference(**measured[key]) if key in measured else None
+    return _settled(task_id, size) or _measured(task_id, size)
+
+
+def dataset_reference(metadata: Mapping[str, Any]) -> Reference | None:
+    """The reference of a dataset: the first of these that makes a scale.
+
+    What is known of its id and size, since an expert may have been measured after the dataset was
+    made; what the dataset keeps; Minari's `ref_min_score` and `ref_max_score`, which are all that a
+    foreign dataset has.
+
+    Args:
+        metadata: of the dataset.
+
+    Raises:
+        DatasetError: the metadata are damaged.
+    """
+    try:
+        return next((found for found in _candidates(metadata) if found.makes_scale), None)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"the metadata of dataset {metadata.get('dataset_id')} hold no reference that can be "
+            f"read: {error!r}; 'simenv dataset check' says what is wrong"
+        ) from error
 
 
 def reference(
@@ -75,21 +106,61 @@ def reference(
 ) -> Reference:
     """The reference of an environment; what is missing is measured and kept.
 
+    What was measured here gives way to a better expert; what is committed does not. The run behind
+    the kept numbers is not measured again.
+
     Args:
         task_id: a registered id.
         size: of a simenv task.
         device: of the environments.
         expert: gives the run whose agent is the expert; None: no expert is measured.
+
+    Raises:
+        DatasetError: the expert is no better than random actions; nothing is kept then.
     """
-    found = known_reference(task_id, size)
-    if found is None:
-        random = _measure_random(task_id, size, device)
-        found = _keep(task_id, size, Reference(random, None, EPISODES, "uniform actions alone"))
-    if found.expert is None and expert is not None:
-        run = expert()
-        score, name = _measure_run(run, task_id, size, device), run.config["command"]
-        by = f"{name}, {run.checkpoints()[-1].name}, seed {run.config['seed']}, measured here"
-        found = _keep(task_id, size, Reference(found.random, score, EPISODES, by))
+    if (settled := _settled(task_id, size)) is not None:
+        return settled
+    kept = _measured(task_id, size)
+    if expert is None:
+        return kept or _keep(task_id, size, _of_chance(task_id, size, device))
+    from agents.datasets.experts import identity
+
+    run = expert()
+    if kept is not None and kept.run == identity(run):
+        return kept
+    found = measure(run, task_id, size, device, None if kept is None else kept.random)
+    if kept is not None and found.height <= kept.height:
+        return kept
+    return _keep(task_id, size, found)
+
+
+def measure(
+    run: Run, task_id: str, size: str, device: str, random: float | None = None
+) -> Reference:
+    """Play a run's agent, acting deterministically, and random actions, EPISODES episodes each.
+
+    Args:
+        run: whose last checkpoint is the expert.
+        task_id: a registered id.
+        size: of a simenv task.
+        device: of the environments.
+        random: mean return of random actions, if it is known.
+
+    Raises:
+        DatasetError: the expert is no better than random actions.
+    """
+    from agents.datasets.experts import identity
+
+    low = _of_chance(task_id, size, device).random if random is None else random
+    high, name = _measure_run(run, task_id, size, device), run.config["command"]
+    by = f"{name}, {run.checkpoints()[-1].name}, seed {run.config['seed']}, measured here"
+    found = Reference(low, high, EPISODES, by, identity(run))
+    if not found.makes_scale:
+        raise DatasetError(
+            f"the expert {run.path} returns {high:.4g} in {EPISODES} episodes of {task_id}, where "
+            f"random actions return {low:.4g}; an expert must return more: train it longer "
+            "(--expert-steps), or give a better one (--policy RUN)"
+        )
     return found
 
 
@@ -109,12 +180,12 @@ def normalized_score(task_or_dataset: Any, returns: Any) -> Any:
         DatasetError: no reference is known; the message says how to get one.
     """
     found = _reference_of(task_or_dataset)
-    if found is None or found.expert is None:
+    if found is None or not found.makes_scale:
         raise DatasetError(
-            f"no expert's return is known for {task_or_dataset}; 'simenv dataset make ID --split "
-            "expert' measures one"
+            f"no expert's return above that of random actions is known for {task_or_dataset}; "
+            "'simenv dataset make ID --split expert' measures one"
         )
-    scores = 100.0 * (np.asarray(returns) - found.random) / (found.expert - found.random)
+    scores = 100.0 * (np.asarray(returns) - found.random) / (found.height - found.random)
     return float(scores) if np.ndim(returns) == 0 else scores
 
 
@@ -122,20 +193,47 @@ def _reference_of(task_or_dataset: Any) -> Reference | None:
     import gymnasium
 
     if not isinstance(task_or_dataset, str):
-        about = task_or_dataset.storage.metadata.get("simenv")
-    elif task_or_dataset in TASKS or task_or_dataset in gymnasium.registry:
+        return dataset_reference(task_or_dataset.storage.metadata)
+    if task_or_dataset in TASKS or task_or_dataset in gymnasium.registry:
         return known_reference(task_or_dataset)
-    else:
-        about = read_metadata(task_or_dataset).get("simenv")
-    if about is None:
-        return None
-    kept = Reference(**about["reference"])
-    # An expert may have been measured since.
-    return kept if kept.expert is not None else known_reference(about["id"], about["size"])
+    return dataset_reference(read_metadata(task_or_dataset))
+
+
+def _candidates(metadata: Mapping[str, Any]) -> Iterator[Reference]:
+    if (own := metadata.get("simenv")) is not None:
+        if (known := known_reference(own["id"], own["size"])) is not None:
+            yield known
+        yield Reference(**own["reference"])
+    low, high = (metadata.get(name) for name in ("ref_min_score", "ref_max_score"))
+    if low is not None and high is not None:
+        episodes = int(metadata.get("num_episodes_average_score") or 0)
+        yield Reference(float(low), float(high), episodes, "the dataset")
+
+
+def _settled(task_id: str, size: str) -> Reference | None:
+    """What no measurement of this machine changes."""
+    return _row(COMMITTED, environment_key(task_id, size)) or _from_baseline(task_id, size)
+
+
+def _measured(task_id: str, size: str) -> Reference | None:
+    return _row(work(MEASURED), environment_key(task_id, size))
+
+
+def _row(file: Path, key: str) -> Reference | None:
+    rows = _read(file)
+    try:
+        return Reference(**rows[key]) if key in rows else None
+    except TypeError as error:
+        raise DatasetError(f"{file}: the entry of {key} is damaged ({error}); remove it") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text()) if file.is_file() else {}
+    try:
+        return dict(json.loads(file.read_text())) if file.is_file() else {}
+    except (TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{file} is damaged ({error}); delete it, then returns are measured again"
+        ) from error
 
 
 def _from_baseline(task_id: str, size: str) -> Reference | None:
@@ -161,10 +259,11 @@ def _keep(task_id: str, size: str, found: Reference) -> Reference:
     return found
 
 
-def _measure_random(task_id: str, size: str, device: str) -> float:
+def _of_chance(task_id: str, size: str, device: str) -> Reference:
     from agents.evaluation import random_actor
 
-    return _measure(task_id, size, device, random_actor)
+    random = _measure(task_id, size, device, random_actor)
+    return Reference(random, None, EPISODES, "uniform actions alone")
 
 
 def _measure_run(run: Run, task_id: str, size: str, device: str) -> float:

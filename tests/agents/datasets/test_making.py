@@ -156,10 +156,10 @@ def test_medium_expert(split):
 
 def test_a_given_policy(root, tmp_path):
     """A finished run of `simenv train` is an expert too; one of another environment is refused."""
-    options = TrainSAC(LINE, **TRAINING | {"steps": 120}, out=tmp_path / "run", progress_bar=False)
+    options = TrainSAC(LINE, **TRAINING | {"steps": 400}, out=tmp_path / "run", progress_bar=False)
     run = train("sac", options)
     name = make("expert", root, policy=run.path, version=7)
-    assert read_metadata(name)["simenv"]["parts"]["expert"]["run"]["steps"] == 120
+    assert read_metadata(name)["simenv"]["parts"]["expert"]["run"]["steps"] == 400
     with pytest.raises(DatasetError, match=r"learnt with id 'toy/Line-v1', not 'Pendulum-v1'"):
         make("expert", root, "Pendulum-v1", policy=run.path)
     run.write_json("config.json", {**run.config, "steps": 500})
