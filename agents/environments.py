@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.error import DependencyNotInstalled
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
@@ -40,7 +43,8 @@ def make_vec(
 
     Raises:
         UnknownTaskError: no such id.
-        ConfigurationError: an unknown cost, or one for an id of simenv (-Safe ids have theirs).
+        ConfigurationError: an unknown cost, or one for an id of simenv (-Safe ids have theirs); a
+            package that the environment needs is not installed.
     """
     require_id(task_id)
     if cost is not None and cost not in COSTS:
@@ -57,7 +61,26 @@ def make_vec(
         env = gymnasium.make(task_id, **options)
         return Remember(env if cost is None else WithCost(env, COSTS[cost]))
 
-    return EpisodeMonitor(DummyVecEnv([make] * num_envs))
+    with installed(task_id):
+        return EpisodeMonitor(DummyVecEnv([make] * num_envs))
+
+
+@contextmanager
+def installed(task_id: str) -> Iterator[None]:
+    """Around what makes environments of an id: name the package that one of Gymnasium's lacks.
+
+    Raises:
+        ConfigurationError: a package is missing; the message says how to get it.
+    """
+    try:
+        yield
+    except DependencyNotInstalled as error:
+        # Gymnasium's own advice would bring versions that were not tried here.
+        mujoco = "mujoco" in str(gymnasium.spec(task_id).entry_point)
+        remedy = "pip install -c constraints.txt '.[mujoco]'" if mujoco else str(error)
+        raise ConfigurationError(
+            f"{task_id} needs a package that is not installed: {remedy}"
+        ) from error
 
 
 def as_vec_env(env: Any, *, num_envs: int = 1, **options: Any) -> VecEnv:

@@ -11,6 +11,7 @@ from gymnasium.spaces import Box
 from stable_baselines3.sac.policies import Actor
 from torch import Tensor
 
+from agents.actor_critic import ActorCritic
 from agents.runs import Run
 from agents.training import load_agent
 from simenv.errors import ConfigurationError
@@ -49,12 +50,17 @@ def random_behaviour(space: Box) -> Behaviour:
 
 
 def trained_behaviour(run: Run, space: Box, device: str) -> Behaviour:
-    """Sampled actions of a run's last checkpoint.
+    """Sampled actions of a run's last checkpoint, or its only ones where the policy has no noise.
 
-    Densities of a squashed Gaussian are carried over from [-1, 1] to the environment's units; an
-    actor that is a flow has none.
+    Densities are told of the soft actor-critics, whose actors are squashed Gaussians; of FLAC,
+    whose actor is a flow, and of all other agents they are not known.
     """
     agent = load_agent(run, device)
+    return _proposed(agent, space) if isinstance(agent, ActorCritic) else _predicted(agent, space)
+
+
+def _proposed(agent: ActorCritic, space: Box) -> Behaviour:
+    """Densities are carried over from [-1, 1] to the environment's units."""
     agent.policy.set_training_mode(False)
     low, high = np.float64(space.low), np.float64(space.high)
     stretch = np.log((high - low) / 2).sum()
@@ -66,6 +72,13 @@ def trained_behaviour(run: Run, space: Box, device: str) -> Behaviour:
         shares = (_numpy(actions).reshape(-1, *space.shape) + 1) / 2
         log_prob = _numpy(penalty)[:, 0] - stretch if known else None
         return _inside(low + (high - low) * shares, space), log_prob
+
+    return act
+
+
+def _predicted(agent: Any, space: Box) -> Behaviour:
+    def act(observations: Any) -> tuple[np.ndarray, None]:
+        return _inside(agent.predict(observations, deterministic=False)[0], space), None
 
     return act
 

@@ -12,6 +12,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from agents.datasets.behaviours import Behaviour
+from agents.environments import installed
 from agents.randomness import forked_random
 from simenv.registry import TASKS
 
@@ -48,18 +49,23 @@ class Episode:
 
 
 def make_envs(task_id: str, num_envs: int, size: str, device: str) -> Any:
-    """N environments in autoreset mode DISABLED, so that every episode gets a seed of its own."""
+    """N environments in autoreset mode DISABLED, so that every episode gets a seed of its own.
+
+    Raises:
+        ConfigurationError: a package that they need is not installed.
+    """
     mode = AutoresetMode.DISABLED
     if task_id in TASKS:
         return gymnasium.make_vec(
             task_id, num_envs=num_envs, autoreset_mode=mode, size=size, device=device
         )
-    return gymnasium.make_vec(
-        task_id,
-        num_envs=num_envs,
-        vectorization_mode="sync",
-        vector_kwargs={"autoreset_mode": mode},
-    )
+    with installed(task_id):
+        return gymnasium.make_vec(
+            task_id,
+            num_envs=num_envs,
+            vectorization_mode="sync",
+            vector_kwargs={"autoreset_mode": mode},
+        )
 
 
 @torch.no_grad()

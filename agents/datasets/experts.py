@@ -21,7 +21,8 @@ def find_expert(options: MakeDataset) -> Run:
     A training that was broken off goes on where it stopped; a finished one is taken as it is.
 
     Raises:
-        DatasetError: the run of `--policy` is not finished, or learnt in another environment.
+        DatasetError: the run of `--policy` is not finished, learnt in another environment, or has
+            no half-way where the split asks for one.
     """
     if options.policy is not None:
         return _given(options)
@@ -115,6 +116,12 @@ def _given(options: MakeDataset) -> Run:
             raise DatasetError(f"{run.path} learnt with {name} {theirs!r}, not {mine!r}")
     if not finished(run, settings.steps):
         raise DatasetError(f"{run.path} is not finished; 'simenv train --resume {run.path}' does")
+    if options.split != "expert" and not isinstance(settings, Train):
+        raise DatasetError(
+            f"{run.path} is a run of {run.config['command']}, of which fewer steps may be another "
+            f"training, so that it has no half-way for --split {options.split}; take --split "
+            "expert, or a run of sac or of what is built on it"
+        )
     return run
 
 

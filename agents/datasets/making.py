@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.metadata
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+from gymnasium.spaces import Dict
 from tqdm import tqdm
 
 import simenv
@@ -24,7 +26,7 @@ from agents.datasets.behaviours import (
 from agents.datasets.collection import LOG_PROB, Episode, make_envs, play
 from agents.datasets.experts import describe, find_expert, half_way
 from agents.datasets.names import dataset_name
-from agents.datasets.references import Reference, known_reference, reference
+from agents.datasets.references import Reference, reference
 from agents.datasets.replays import replay_episodes
 from agents.datasets.storage import Labelled, Workshop, publish, require_absent
 from agents.interruption import Interruption
@@ -73,6 +75,7 @@ def make(options: MakeDataset) -> Path:
     Raises:
         UnknownTaskError: no such id; nothing is written.
         DatasetError: there is a dataset of that name, or nothing to make one from.
+        ConfigurationError: actions that are not a bounded Box, or a package that is missing.
         KeyboardInterrupt: after an interrupt or SIGTERM, between two steps.
     """
     require_id(options.id)
@@ -81,6 +84,7 @@ def make(options: MakeDataset) -> Path:
     spec = _spec(options)
     with one_thread(), closing(_environments(options)) as envs:
         require_bounded(envs.single_action_space, options.id)
+        _warn_of_dictionaries(envs.single_observation_space, options.id)
         parts, scores = _parts(options)
         request = _request(name, options, parts)
         with Workshop(name, request).open() as shop, Interruption() as interruption:
@@ -99,10 +103,9 @@ def make(options: MakeDataset) -> Path:
 
 def _parts(options: MakeDataset) -> tuple[list[Part], Reference]:
     """Behaviours of a split, their runs finished, and the reference of the environment."""
-    count, found = options.transitions or TRANSITIONS, known_reference(options.id, options.size)
+    count = options.transitions or TRANSITIONS
     if options.split == "random":
-        scores = found or _reference(options, None)
-        return [Part("random", count)], scores
+        return [Part("random", count)], _reference(options, None)
     expert = find_expert(options)
     scores = _reference(options, lambda: expert)
     if options.split == "expert":
@@ -162,6 +165,17 @@ def _minari(options: MakeDataset, parts: list[Part], scores: Reference) -> dict[
         return about
     scale = {"ref_min_score": scores.random, "ref_max_score": scores.expert}
     return about | scale | {"num_episodes_average_score": scores.episodes}
+
+
+def _warn_of_dictionaries(space: Any, task_id: str) -> None:
+    """Before hours are spent on data that nothing here learns from."""
+    if isinstance(space, Dict):
+        warnings.warn(
+            f"observations of {task_id} are dictionaries, from which no agent of 'simenv train "
+            "--dataset' learns; the dataset is for readers of your own",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _requirements(task_id: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import gymnasium
 import minari
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from agents.datasets import check, experts
+from agents.algorithms import ALGORITHMS
+from agents.datasets import check, experts, making
 from agents.datasets.collection import LOG_PROB
 from agents.datasets.experts import expert_options, half_way, half_way_step
 from agents.datasets.names import read_metadata
+from agents.environments import make_vec
 from agents.options import MakeDataset
 from agents.runs import Run
 from agents.train_options import TrainSAC
@@ -169,6 +172,55 @@ def test_a_given_policy(root, tmp_path):
         make("expert", root, policy=tmp_path / "nowhere", version=8)
 
 
+@pytest.fixture(scope="module")
+def offline_runs():
+    """Runs that have been trained already, by algorithm."""
+    return {}
+
+
+@pytest.fixture
+def offline_run(split, offline_runs, tmp_path_factory):
+    """Function that gives a run which learnt from the expert's data, for a second."""
+
+    def find(algorithm: str) -> Run:
+        if algorithm not in offline_runs:
+            kind = ALGORITHMS[algorithm].options
+            given = {"steps": 400, "eval_every": 400, "learning_rate": 3e-3, "net_arch": (16,)}
+            out = tmp_path_factory.mktemp(algorithm)
+            options = kind(dataset=split("expert"), **given, out=out, progress_bar=False)
+            offline_runs[algorithm] = train(algorithm, options)
+        return offline_runs[algorithm]
+
+    return find
+
+
+@pytest.mark.parametrize(("algorithm", "sampled"), [("bc", False), ("iql", True)])
+def test_policies_that_learnt_offline(root, offline_run, algorithm, sampled):
+    """They act as `predict` says, sampled where they can be, without a density, and again so."""
+    run = offline_run(algorithm)
+    version = 60 + sampled
+    names = [make("expert", root, policy=run.path, version=v) for v in (version, version + 2)]
+    episodes = content(names[0])
+    assert check(names[0]) == []
+    assert equal(episodes, content(names[1]))
+    assert not any(LOG_PROB in episode for episode in episodes)
+    agent = load_agent(run)
+    for episode in episodes:
+        means = agent.predict(episode["observations"][:-1], deterministic=True)[0]
+        # Rows of a matrix product may differ in the last bits with the number of rows.
+        assert np.allclose(episode["actions"], means, atol=1e-5) != sampled
+
+
+@pytest.mark.parametrize("which", ["medium", "medium-replay", "medium-expert"])
+def test_policies_without_a_half_way(root, offline_run, which, monkeypatch):
+    """What learns on a schedule, or has no replay, gives experts alone: said before all else."""
+    run, before = offline_run("iql"), sorted(root.rglob("*"))
+    monkeypatch.setattr(making, "reference", None)
+    with pytest.raises(DatasetError, match=f"run of iql.*no half-way for --split {which}"):
+        make(which, root, policy=run.path, version=70)
+    assert sorted(root.rglob("*")) == before
+
+
 def test_costs_of_a_simenv_task(fresh_root):
     """Costs survive Minari's files: per step, by name, and in the statistics."""
     name = make("random", fresh_root, WALKER, transitions=160, num_envs=2)
@@ -205,8 +257,10 @@ def test_episodes_of_a_simenv_task(fresh_root):
 
 
 def test_dictionaries_of_a_goal_task(fresh_root):
-    """Dictionary observations come back as dictionaries, T + 1 of each part."""
-    name = make("random", fresh_root, "simenv/FingerReach2D-Goal-v0", transitions=30, num_envs=2)
+    """Dictionary observations come back as dictionaries, T + 1 of each part; who learns is said."""
+    task_id = "simenv/FingerReach2D-Goal-v0"
+    with pytest.warns(RuntimeWarning, match=f"{task_id} are dictionaries, from which no agent"):
+        name = make("random", fresh_root, task_id, transitions=30, num_envs=2)
     assert check(name) == []
     episode = minari.load_dataset(name)[0]
     assert set(episode.observations) == {"observation", "achieved_goal", "desired_goal"}
@@ -245,6 +299,17 @@ def test_discrete_actions_are_refused(fresh_root):
     """Datasets are of continuous actions; nothing is written."""
     with pytest.raises(ConfigurationError, match=r"CartPole-v1 is Discrete.*Box"):
         make("random", fresh_root, "CartPole-v1")
+    assert not fresh_root.exists()
+
+
+def test_a_missing_package_is_named(fresh_root, monkeypatch):
+    """MuJoCo, with the pin of the project's extra, before anything is written."""
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    for name in [name for name in sys.modules if name.startswith("gymnasium.envs.mujoco")]:
+        monkeypatch.delitem(sys.modules, name)
+    for begin in (lambda: make("random", fresh_root, "Hopper-v5"), lambda: make_vec("Hopper-v5")):
+        with pytest.raises(ConfigurationError, match=r"Hopper-v5 .*-c constraints.txt '.\[mujoco"):
+            begin()
     assert not fresh_root.exists()
 
 
