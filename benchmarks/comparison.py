@@ -21,28 +21,40 @@ class Cell(NamedTuple):
 
 
 def tables(rows: Sequence[Mapping[str, Any]], limits: Mapping[str, float | None]) -> str:
-    """Markdown: scores of agents by datasets, and below them costs where there are any.
+    """Markdown: scores of agents by datasets, costs where there are any, best evaluations.
 
     Args:
-        rows: of runs: `agent`, `dataset`, `score`, and `cost`, "" where there is none.
+        rows: of runs: `agent`, `dataset`, `score`, `best`, and `cost`, "" where there is none.
         limits: of an episode's cost, by dataset.
     """
-    agents, datasets = (list(dict.fromkeys(r[key] for r in rows)) for key in ("agent", "dataset"))
-    columns = {data: [data] for data in datasets} | ({"all": datasets} if datasets[1:] else {})
-    lines = head(["agent", *columns])
-    bc = [cell(rows, "score", BASELINE, part) for part in columns.values()]
-    if any(bc):
-        lines.append(line("BC's interval", [_interval(c.found) if c else "–" for c in bc]))
-    for agent in agents:
-        cells = [cell(rows, "score", agent, part) for part in columns.values()]
-        rivals = [None] * len(cells) if agent == BASELINE else bc
-        lines.append(line(agent, [_show(c, b) for c, b in zip(cells, rivals, strict=True)]))
+    lines = _scores(rows, "score")
     costly = list(dict.fromkeys(r["dataset"] for r in rows if r["cost"] != ""))
     if costly:
         lines += ["", *head(["agent", *(_cost_head(data, limits.get(data)) for data in costly)])]
-        for agent in agents:
+        for agent in _names(rows, "agent"):
             lines.append(line(agent, [_show(cell(rows, "cost", agent, [d])) for d in costly]))
+    lines += ["", "Best evaluation of a run:", "", *_scores(rows, "best")]
     return "\n".join(lines) + "\n"
+
+
+def _scores(rows: Sequence[Mapping[str, Any]], key: str) -> list[str]:
+    """Agents by datasets, and over all of them, held against BC."""
+    datasets = _names(rows, "dataset")
+    columns = {data: [data] for data in datasets} | ({"all": datasets} if datasets[1:] else {})
+    lines = head(["agent", *columns])
+    bc = [cell(rows, key, BASELINE, part) for part in columns.values()]
+    if any(bc):
+        lines.append(line("BC's interval", [_interval(c.found) if c else "–" for c in bc]))
+    for agent in _names(rows, "agent"):
+        cells = [cell(rows, key, agent, part) for part in columns.values()]
+        rivals = [None] * len(cells) if agent == BASELINE else bc
+        lines.append(line(agent, [_show(c, b) for c, b in zip(cells, rivals, strict=True)]))
+    return lines
+
+
+def _names(rows: Sequence[Mapping[str, Any]], key: str) -> list[str]:
+    """Values of a column, each once, in their order."""
+    return list(dict.fromkeys(row[key] for row in rows))
 
 
 def cell(

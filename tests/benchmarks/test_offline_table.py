@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from agents import cli
 from agents.algorithms import ALGORITHMS
+from agents.datasets.references import COMMITTED
 from agents.statistics import Estimate
 from agents.train_options import preset
 from agents.training import Trainer
@@ -90,15 +92,45 @@ def test_interrupted_table_goes_on_and_repeats_nothing(out, commands, monkeypatc
     assert len(commands) == 3
 
 
+def score_of(value: float) -> float:
+    """Of a return in Pendulum-v1, by the committed reference."""
+    known = json.loads(COMMITTED.read_text())["Pendulum-v1"]
+    return 100 * (value - known["random"]) / (known["expert"] - known["random"])
+
+
 def test_row_is_the_mean_of_the_last_three_evaluations(out, commands):
-    """Of six, every eight updates from the first to the last."""
+    """Of six, every eight updates from the first to the last; the best is of five.
+
+    On the committed scale, not on the dataset's, which the column `score` of the run has.
+    """
     offline_table.main(["--agents", "bc", *ARGUMENTS, "--out", str(out)])
     job = offline_table.Training("bc", "pendulum", 0, out, 40)
     metrics = job.run.metrics()
     assert metrics["step"] == [0, 8, 16, 24, 32, 40]
-    assert job.row()["score"] == pytest.approx(sum(metrics["score"][-3:]) / 3)
+    # What they came to may be anything here: the best of all was before the training.
+    returns = [-100.0, -500.0, -200.0, -400.0, -300.0, -600.0]
+    changed = [
+        {"step": step, "seconds": 1.0, "return_mean": value, "score": 7.0}
+        for step, value in zip(metrics["step"], returns, strict=True)
+    ]
+    (job.run.path / "metrics.csv").unlink()
+    job.run.write_metrics(changed)
+    assert offline_table.main(["--agents", "bc", *ARGUMENTS, "--out", str(out)]) == 0
+    assert job.row()["score"] == pytest.approx(score_of(-1300.0 / 3))
+    assert job.row()["best"] == pytest.approx(score_of(-200.0))
+    assert float(rows(out)[0]["best"]) == job.row()["best"]
     assert float(rows(out)[0]["score"]) == job.row()["score"]
     assert job.row()["cost"] == ""
+
+
+def test_the_best_of_cdsa_is_its_last(tmp_path):
+    """Step sizes are chosen at the end: the evaluations before are of another policy."""
+    job = offline_table.Training("cdsa", "pendulum", 0, tmp_path)
+    job.run.path.mkdir()
+    job.run.write_metrics(
+        [{"step": s, "seconds": 1.0, "return_mean": r} for s, r in ((0.0, -9.0), (8.0, -300.0))]
+    )
+    assert job.row()["score"] == job.row()["best"] == pytest.approx(score_of(-300.0))
 
 
 def test_what_needs_a_failed_job_is_left_out(out, commands, monkeypatch):
@@ -158,7 +190,13 @@ def test_table_says_who_beats_bc():
     """Means and intervals of three runs, worked out by hand; costs where there are some."""
     scores = {"bc": (10.0, 20.0, 30.0), "iql": (40.0, 40.0, 40.0), "cql": (15.0, 15.0, 15.0)}
     found = [
-        {"agent": agent, "dataset": "walker-safe", "score": score, "cost": score / 10}
+        {
+            "agent": agent,
+            "dataset": "walker-safe",
+            "score": score,
+            "best": 2 * score,
+            "cost": score / 10,
+        }
         for agent, three in scores.items()
         for score in three
     ]
@@ -173,12 +211,19 @@ def test_table_says_who_beats_bc():
     ]
     assert lines[7] == "| agent | walker-safe: cost, limit 20 |"
     assert lines[10] == "| iql | 4.0 [4.0, 4.0] (3) |"
+    assert lines[12:16] == ["", "Best evaluation of a run:", "", "| agent | walker-safe |"]
+    assert lines[17:] == [
+        "| BC's interval | [20.0, 60.0] |",
+        "| bc | 40.0 [20.0, 60.0] (3) |",
+        "| iql | 80.0 [80.0, 80.0] ↑ (3) |",
+        "| cql | 30.0 [30.0, 30.0] = (3) |",
+    ]
 
 
 def test_mean_over_datasets_needs_all_of_them():
     """An agent that is missing on one has no figure for all; a single run of BC is no rival."""
     found = [
-        {"agent": agent, "dataset": data, "score": score, "cost": ""}
+        {"agent": agent, "dataset": data, "score": score, "best": score, "cost": ""}
         for agent, data, score in (("bc", "a", 1.0), ("bc", "b", 3.0), ("iql", "a", 9.0))
     ]
     lines = tables(found, {}).splitlines()
