@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from agents.datasets.metadata import NESTED, SPREAD, dataset_reference, made_here, metadata_faults
 from agents.datasets.names import folder_of, local_names, read_metadata, root
-from agents.datasets.references import normalized_score
 from simenv.errors import DatasetError
 from simenv.listing import aligned
 
 HEADERS = ("name", "id", "split", "episodes", "transitions", "mean return", "size on disk")
 RIGHT = {"episodes", "transitions", "mean return", "size on disk"}
 NONE = "–"
-OWN = ("env_spec", "eval_env_spec", "observation_space", "action_space")
-"""Metadata that are JSON within JSON."""
 
 
 def table() -> str:
@@ -33,15 +31,16 @@ def describe(name: str) -> str:
     Raises:
         DatasetError: no such dataset, or its metadata cannot be read.
     """
-    metadata = {**read_metadata(name)}
-    own = dict(metadata.pop("simenv", {}))
+    metadata = _sound_metadata(name)
+    scores = _scores(metadata)
+    own = metadata.pop("simenv", {})
     statistics = own.pop("statistics", {})
-    for key in OWN:
-        if isinstance(metadata.get(key), str):
+    for key in NESTED:
+        if metadata.get(key) is not None:
             metadata[key] = json.loads(metadata[key])
     metadata |= {"folder": str(folder_of(name)), "size on disk": _size(folder_of(name))}
     sections = {"dataset": metadata, "made by simenv": own, "statistics": statistics}
-    if (scores := _scores(name, own, statistics)) is not None:
+    if scores is not None:
         sections["normalised score"] = scores
     return "\n\n".join(_section(title, rows) for title, rows in sections.items() if rows)
 
@@ -49,7 +48,7 @@ def describe(name: str) -> str:
 def _row(name: str) -> dict[str, str]:
     row = dict.fromkeys(HEADERS, NONE) | {"name": name, "size on disk": _size(folder_of(name))}
     try:
-        metadata = read_metadata(name)
+        metadata = _sound_metadata(name)
     except DatasetError:
         return row | {"id": "damaged: see 'simenv dataset check'"}
     own = metadata.get("simenv", {})
@@ -63,12 +62,23 @@ def _row(name: str) -> dict[str, str]:
     }
 
 
-def _scores(name: str, own: Mapping[str, Any], statistics: Mapping[str, Any]) -> Any:
+def _sound_metadata(name: str) -> dict[str, Any]:
+    """Metadata of a dataset, of which everything shown is there and of its kind."""
+    metadata = read_metadata(name)
+    for field, what in metadata_faults(metadata, made_here(folder_of(name), metadata)):
+        raise DatasetError(
+            f"dataset {name} is damaged: in its metadata {field} {what}; see 'simenv dataset check'"
+        )
+    return metadata
+
+
+def _scores(metadata: Mapping[str, Any]) -> dict[str, float] | None:
     """Mean and quartiles of the episodes' scores; None without an expert's return."""
-    if own.get("reference", {}).get("expert") is None:
+    reference = dataset_reference(metadata)
+    if reference is None or "simenv" not in metadata:
         return None
-    ranks = ("mean", "lower_quartile", "median", "upper_quartile")
-    return {rank: normalized_score(name, statistics["return"][rank]) for rank in ranks}
+    (low, high), spread = reference, metadata["simenv"]["statistics"]["return"]
+    return {rank: 100.0 * (spread[rank] - low) / (high - low) for rank in SPREAD}
 
 
 def _section(title: str, rows: Mapping[str, Any]) -> str:

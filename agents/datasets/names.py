@@ -51,7 +51,7 @@ def dataset_name(task_id: str, split: str, size: str = "small", version: int = 0
 def local_names() -> list[str]:
     """Names of all local datasets, whoever made them and in whatever state they are."""
     base, found = root(), []
-    for folder, inside, _ in os.walk(base):
+    for folder, inside, _ in os.walk(base, followlinks=True):
         if "data" in inside and Path(folder) != base:
             found.append(Path(folder).relative_to(base).as_posix())
             inside.clear()
@@ -86,9 +86,10 @@ def read_metadata(name: str) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{file} of dataset {name!r} cannot be read: {error}") from error
+        words = f"dataset {name}: its metadata cannot be read, {file}: {error}"
+        raise DatasetError(words) from error
     if not isinstance(content, dict):
-        raise DatasetError(f"{file} of dataset {name!r} holds no dictionary")
+        raise DatasetError(f"dataset {name}: its metadata, {file}, are no dictionary")
     return content
 
 

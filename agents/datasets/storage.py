@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import warnings
@@ -16,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from agents import checkpoints
-from agents.checkpoints import file_digest, sync
+from agents.checkpoints import sync
 from agents.datasets.collection import Episode
+from agents.datasets.manifest import write_manifest
 from agents.datasets.names import HDF5, MANIFEST, METADATA, digest, root, work
 from agents.runs import Run
 from simenv.errors import DatasetError
 
-FORMAT = 1
 Labelled = tuple[str, list[Episode]]
 """What the behaviour is called, and some episodes of it."""
 
@@ -114,7 +113,7 @@ def publish(
     shutil.rmtree(stage, ignore_errors=True)
     try:
         _fill(name, spec, chunks, about, stage)
-        _write_manifest(stage / name)
+        _seal(stage / name)
         return _put_in_place(name, stage)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
@@ -176,12 +175,10 @@ def _datasets_in(folder: Path) -> Iterator[None]:
             os.environ[name] = before
 
 
-def _write_manifest(folder: Path) -> None:
-    digests = {file: file_digest(folder / file) for file in (HDF5, METADATA)}
-    content = {"format": FORMAT, "sha256": digests}
-    (folder / MANIFEST).write_text(json.dumps(content, indent=1) + "\n")
-    for path in (*(folder / file for file in digests), folder / MANIFEST, folder / "data", folder):
-        sync(path)
+def _seal(folder: Path) -> None:
+    write_manifest(folder)
+    for file in (HDF5, METADATA, MANIFEST, "data", "."):
+        sync(folder / file)
 
 
 def _put_in_place(name: str, stage: Path) -> Path:

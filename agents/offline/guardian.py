@@ -104,18 +104,21 @@ class Guardian:
         Raises:
             ConfigurationError: fewer than five rows.
         """
-        features = torch.cat([observations, actions], dim=1)
-        if len(features) < 5:
-            raise ConfigurationError(f"{len(features)} transitions are too few for a guardian")
-        order = torch.randperm(len(features), generator=generator, device=features.device)
-        count = min(self.points, 4 * len(features) // 5)
-        kept, rest = features[order[:count]], features[order[count : 2 * count]]
+        size, device = len(observations), observations.device
+        if size < 5:
+            raise ConfigurationError(f"{size} transitions are too few for a guardian")
+        order = torch.randperm(size, generator=generator, device=device)
+        count = min(self.points, 4 * size // 5)
+        # Chosen first and joined then: all rows joined would be the dataset once more.
+        kept, rest = (
+            torch.cat([observations[rows], actions[rows]], dim=1)
+            for rows in (order[:count], order[count : 2 * count])
+        )
         self.low, self.width = kept.amin(dim=0), (kept.amax(dim=0) - kept.amin(dim=0))
         # What never changes has no width.
         self.width = torch.where(self.width > 0, self.width, 2.0)
         self.centres = self._scaled(kept)
-        shape = (UNIFORM, features.shape[1])
-        noise = torch.rand(shape, generator=generator, device=features.device)
+        noise = torch.rand(UNIFORM, kept.shape[1], generator=generator, device=device)
         self._measure(self._scaled(rest), 2.0 * noise - 1.0)
         return self._choose()
 

@@ -10,21 +10,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from agents.datasets.episodes import (
+    UNREADABLE,
+    episode_faults,
+    load_episode,
+    open_folder,
+    require_minari,
+    spaces_of,
+    stored_episodes,
+)
+from agents.datasets.manifest import changes
+from agents.datasets.metadata import dataset_reference, made_here, metadata_faults
+from agents.datasets.names import folder_of, read_metadata
 from agents.offline.data import Source, Transitions, require_boxes, require_fit
 from agents.spaces import to_unit
 from simenv.errors import DatasetError
 
-UNREADABLE = (
-    OSError,
-    KeyError,
-    ValueError,
-    TypeError,
-    AssertionError,
-    AttributeError,
-    IndexError,
-    RuntimeError,
-)
-"""What Minari and its storages raise at damaged files."""
+SKIP = "skip_bad_episodes (--skip-bad-episodes)"
+"""What the option is called, in Python and on the command line."""
 
 
 class BadEpisodeError(DatasetError):
@@ -59,21 +62,15 @@ def open_dataset(dataset: Any) -> Any:
     """
     if not isinstance(dataset, str):
         return dataset
-    try:
-        import minari
-    except ImportError as error:
-        raise DatasetError(
-            f"reading datasets needs Minari: pip install minari h5py ({error})"
-        ) from error
-    try:
-        return minari.load_dataset(dataset, download=False)
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f"no dataset {dataset!r} on this machine; datasets live under MINARI_DATASETS_PATH or "
-            "~/.minari/datasets, and nothing is downloaded"
-        ) from error
-    except UNREADABLE as error:
-        raise DatasetError(f"dataset {dataset}: its metadata cannot be read: {error!r}") from error
+    require_minari()
+    _require_sound(dataset, read_metadata(dataset))
+    return open_folder(dataset, folder_of(dataset))
+
+
+def _require_sound(name: str, metadata: Mapping[str, Any]) -> None:
+    """Raise `DatasetError` where metadata that any dataset needs are missing or malformed."""
+    for field, what in metadata_faults(metadata, own=False):
+        raise DatasetError(f"dataset {name} is damaged: in its metadata {field} {what}")
 
 
 def source_of(dataset: Any) -> Source:
@@ -86,19 +83,11 @@ def source_of(dataset: Any) -> Source:
         metadata = dataset.storage.metadata
         spec = json.loads(metadata.get("eval_env_spec") or metadata.get("env_spec") or "null") or {}
         options = dict(spec.get("kwargs") or {})
-        return Source(dataset.id, spec.get("id"), options, _reference(metadata))
+        return Source(dataset.id, spec.get("id"), options, dataset_reference(metadata))
     except UNREADABLE as error:
         raise DatasetError(
             f"dataset {dataset.id}: its metadata cannot be read: {error!r}"
         ) from error
-
-
-def _reference(metadata: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Returns of scores 0 and 100, where they make a scale."""
-    low, high = (metadata.get(name) for name in ("ref_min_score", "ref_max_score"))
-    if low is None or high is None or not float(low) < float(high):
-        return None
-    return float(low), float(high)
 
 
 def read(
@@ -114,34 +103,71 @@ def read(
         dataset: a name, or an open Minari dataset.
         device: where the transitions go.
         env_spaces: observation and action space of the environment that it must fit.
-        skip_bad_episodes: leave out episodes that are damaged, empty or not finite, and warn.
+        skip_bad_episodes: leave out episodes that are damaged, empty or not finite, take files
+            that have changed since they were made as they are, and warn of both.
 
     Raises:
         DatasetError: dictionary observations, unbounded actions, other spaces than the
-            environment's, more steps than the metadata count, costs in some episodes only, no good
-            episode, or (unless skipped) a bad one, by number and field.
+            environment's, episodes or steps that the metadata do not count, costs in some episodes
+            only, no good episode, or (unless skipped) a bad one, by number and field, or files
+            that have changed.
     """
+    if isinstance(dataset, str):
+        _require_unchanged(dataset, skip_bad_episodes)
     data = open_dataset(dataset)
     source = source_of(data)
-    spaces = (data.observation_space, data.action_space)
-    require_boxes(source.name, *spaces)
+    require_boxes(source.name, *spaces_of(data))
     if env_spaces is not None:
-        require_fit(source.name, spaces, env_spaces)
+        require_fit(source.name, spaces_of(data), env_spaces)
+    own = _require_counts(data)
     filler, numbers, bad = _Filler(data, source, device), data.episode_indices.tolist(), []
     for number in numbers:
         try:
-            episode = read_episode(data, number)
+            episode = read_episode(data, number, own)
         except BadEpisodeError as error:
             if not skip_bad_episodes:
-                raise DatasetError(
-                    f"{error}; skip_bad_episodes leaves such episodes out"
-                ) from error
+                raise DatasetError(f"{error}; {SKIP} leaves such episodes out") from error
             bad.append(error)
         else:
             filler.add(episode)
     if bad:
         _report(source.name, bad, len(numbers))
-    return filler.finished()
+    return filler.finished(whole=not bad)
+
+
+def _require_unchanged(name: str, go_on: bool) -> None:
+    """Raise `DatasetError`, or warn, where a dataset is not what was made under this name."""
+    found = [f"{file}: {what}" for file, what in changes(folder_of(name))]
+    if (theirs := read_metadata(name).get("dataset_id")) != name:
+        found.append(f"its metadata call it {theirs!r}")
+    if not found:
+        return
+    words = f"dataset {name} is not what was made: {'; '.join(found)}"
+    if not go_on:
+        raise DatasetError(f"{words}; make it again, or take it as it is with {SKIP}")
+    warnings.warn(words, RuntimeWarning, stacklevel=3)
+
+
+def _require_counts(data: Any) -> bool:
+    """Whether simenv made the dataset, after a look at what its metadata count.
+
+    Raises:
+        DatasetError: counts that are none, or fewer episodes than the files hold.
+    """
+    try:
+        metadata = data.storage.read_raw_metadata(data.storage.data_path)
+    except UNREADABLE as error:
+        raise DatasetError(f"dataset {data.id}: its metadata cannot be read: {error!r}") from error
+    _require_sound(data.id, metadata)
+    try:
+        stored = stored_episodes(data)
+    except UNREADABLE:
+        stored = 0  # as a missing one, every episode is named when its turn comes
+    if stored > (counted := metadata["total_episodes"]):
+        raise DatasetError(
+            f"dataset {data.id} is damaged: total_episodes is {counted}, but there are {stored}"
+        )
+    return made_here(data.storage.data_path.parent, metadata)
 
 
 def _report(name: str, bad: list[BadEpisodeError], count: int) -> None:
@@ -163,6 +189,10 @@ class _Filler:
 
     def __init__(self, data: Any, source: Source, device: torch.device | str) -> None:
         self.data, self.source, self.device = data, source, device
+        try:
+            self.steps = data.total_steps
+        except UNREADABLE as error:
+            raise DatasetError(f"dataset {source.name}: no count of steps: {error!r}") from error
         self.into: Transitions | None = None
         self.size = self.episodes = 0
 
@@ -182,26 +212,30 @@ class _Filler:
             tensor.copy_(torch.as_tensor(values).reshape(tensor.shape))
         self.size, self.episodes = end, self.episodes + 1
 
-    def finished(self) -> Transitions:
-        """What has been filled."""
+    def finished(self, whole: bool) -> Transitions:
+        """What has been filled; whether that should be all that the metadata count."""
         into = self.into or self._allocate(with_costs=False)
         into.cut(self.size)
         into.require_some()
+        if whole and self.size < self.steps:
+            raise DatasetError(
+                f"dataset {self.source.name} holds {self.size} steps, but its metadata count "
+                f"{self.steps}; it is damaged, make it again"
+            )
         return into
 
     def _allocate(self, with_costs: bool) -> Transitions:
         try:
             return Transitions(
-                self.data.total_steps,
-                self.data.observation_space,
-                self.data.action_space,
+                self.steps,
+                *spaces_of(self.data),
                 with_costs=with_costs,
                 device=self.device,
                 source=self.source,
             )
         except UNREADABLE as error:
             raise DatasetError(
-                f"dataset {self.source.name}: no room for {self.data.total_steps} steps: {error}"
+                f"dataset {self.source.name}: no room for {self.steps} steps: {error}"
             ) from error
 
 
@@ -220,69 +254,30 @@ def _columns(episode: Episode, number: int) -> Iterator[tuple[str, Any]]:
 # ------------------------------------------------------------------------------- one episode
 
 
-def read_episode(data: Any, number: int) -> Episode:
-    """An episode of an open dataset, checked.
+def read_episode(data: Any, number: int, own: bool) -> Episode:
+    """An episode of an open dataset, checked as `simenv dataset check` does.
+
+    Args:
+        data: the dataset.
+        number: of the episode.
+        own: simenv made it.
 
     Raises:
-        BadEpisodeError: it cannot be read, is empty, has fields of other shapes, numbers that are
-            not finite, or goes on after its end.
+        BadEpisodeError: it cannot be read, or something is wrong with it.
     """
     try:
-        found = next(iter(data.iterate_episodes([number])))
-    except (*UNREADABLE, StopIteration) as error:
-        raise _bad(data, number, "data", f"cannot be read: {error!r}") from error
-    steps = len(found.rewards)
-    if steps == 0:
-        raise _bad(data, number, "rewards", "are empty")
-    seen, acts = data.observation_space, data.action_space
-    values = {
-        "observations": _field(data, number, "observations", found, (steps + 1, *seen.shape)),
-        "actions": _field(data, number, "actions", found, (steps, *acts.shape)),
-        "rewards": _field(data, number, "rewards", found, (steps,)),
-        "terminations": _field(data, number, "terminations", found, (steps,)),
-        "truncations": _field(data, number, "truncations", found, (steps,)),
-    }
-    ends = (values["terminations"] + values["truncations"])[:-1]
-    if ends.any():
-        step = int(np.flatnonzero(ends)[0])
-        raise _bad(data, number, "terminations", f"end the episode at step {step} of {steps}")
+        found = load_episode(data, number)
+    except DatasetError as error:
+        raise BadEpisodeError(f"dataset {data.id}, episode {number} {error}") from error
+    for field, what in episode_faults(found, *spaces_of(data), own=own):
+        raise BadEpisodeError(f"dataset {data.id}, episode {number}: {field}: {what}")
+    steps, costs = len(found["rewards"]), (found["infos"] or {}).get("cost")
     return Episode(
-        values["observations"].astype(np.float32).reshape(steps + 1, -1),
-        to_unit(values["actions"], acts).reshape(steps, -1),
-        values["rewards"].astype(np.float32),
-        values["terminations"].astype(bool),
-        values["truncations"].astype(bool),
-        _costs(data, number, found, steps),
+        np.asarray(found["observations"]).astype(np.float32).reshape(steps + 1, -1),
+        to_unit(found["actions"], data.action_space).reshape(steps, -1),
+        found["rewards"].astype(np.float32),
+        found["terminations"].astype(bool),
+        found["truncations"].astype(bool),
+        # Minari keeps the cost of the reset in front of those of the steps.
+        None if costs is None else np.asarray(costs)[-steps:].astype(np.float32),
     )
-
-
-def _field(data: Any, number: int, name: str, episode: Any, shape: tuple[int, ...]) -> np.ndarray:
-    return _checked(data, number, name, getattr(episode, name), shape)
-
-
-def _checked(data: Any, number: int, name: str, found: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """The values of a field, if they are finite numbers of the wanted shape."""
-    values = np.asarray(found)
-    if values.dtype.kind not in "biuf":
-        raise _bad(data, number, name, f"are {values.dtype}, not numbers")
-    if values.shape != shape:
-        raise _bad(data, number, name, f"have shape {values.shape}, expected {shape}")
-    # What float32 cannot hold is as bad as infinity.
-    large = ~(np.abs(values) <= np.finfo(np.float32).max) if values.dtype.kind == "f" else None
-    if large is not None and large.any():
-        row = int(np.argwhere(large)[0, 0])
-        raise _bad(data, number, name, f"are not finite at row {row}")
-    return values
-
-
-def _costs(data: Any, number: int, episode: Any, steps: int) -> np.ndarray | None:
-    """Costs (n,) of the steps; Minari keeps that of the reset in front of them."""
-    if not episode.infos or "cost" not in episode.infos:
-        return None
-    found = np.asarray(episode.infos["cost"])
-    found = found[1:] if found.shape == (steps + 1,) else found
-    return _checked(data, number, "infos['cost']", found, (steps,)).astype(np.float32)
-
-
-def _bad(data: Any, number: int, field: str, words: str) -> BadEpisodeError:
-    return BadEpisodeError(f"dataset {data.id}, episode {number}: {field} {words}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from agents import cli
 from agents.checkpoints import file_digest
 from agents.datasets import check, making
+from agents.datasets.metadata import KINDS
 from agents.datasets.names import HDF5, MANIFEST, METADATA
 from agents.options import MakeDataset
 from simenv.errors import DatasetError
@@ -71,7 +73,7 @@ def test_a_broken_off_file(folder):
     content = (folder / HDF5).read_bytes()
     (folder / HDF5).write_bytes(content[: len(content) // 2])
     assert f"{HDF5}: its SHA-256" in found()
-    assert f"{HDF5}: episode 0 cannot be read" in found()
+    assert f"{HDF5}: cannot be read" in found()
 
 
 @pytest.mark.parametrize("file", [HDF5, METADATA, MANIFEST])
@@ -117,7 +119,6 @@ def replace(group, field: str, values: np.ndarray) -> None:
         ),
         (lambda e: e["truncations"].__setitem__(4, True), "truncations: is set at step 4, before"),
         (lambda e: e["truncations"].__setitem__(-1, False), "truncations: is not set at the last"),
-        (lambda e: e.__delitem__("rewards"), "rewards: is missing"),
         (lambda e: replace(e, "rewards", np.zeros(0)), "rewards: is empty"),
     ],
 )
@@ -142,14 +143,70 @@ def test_a_missing_episode(folder):
     assert "episode 0 cannot be read" in found()
 
 
-@pytest.mark.parametrize("field", ["total_steps", "env_spec", "simenv"])
-def test_missing_metadata(folder, field):
-    """Metadata that are not there are named."""
-    content = json.loads((folder / METADATA).read_text())
-    del content[field]
+def test_a_missing_field(folder):
+    """An episode without rewards: said of that episode, and the others are looked at."""
+    change(folder, lambda file: file["episode_1"].__delitem__("rewards"))
+    change(folder, lambda file: file["episode_3/rewards"].__setitem__(2, np.nan))
+    assert re.search(r"episode 1 cannot be read.*'rewards'", found())
+    assert "episode 3: rewards: is not finite" in found()
+
+
+def names(kinds: dict, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The way to every entry of nested dictionaries."""
+    ways = []
+    for name, kind in kinds.items():
+        ways.append((*above, name))
+        ways += names(kind, ways[-1]) if isinstance(kind, dict) else []
+    return ways
+
+
+def rewrite(folder: Path, way: tuple[str, ...], *values: object) -> None:
+    """Give an entry of the metadata another value, or none, and seal the result."""
+    content = inner = json.loads((folder / METADATA).read_text())
+    for name in way[:-1]:
+        inner = inner[name]
+    inner.pop(way[-1], None)
+    inner.update(zip(way[-1:], values, strict=False))
     (folder / METADATA).write_text(json.dumps(content))
     reseal(folder)
-    assert f"{NAME}: {METADATA}: {field} is missing" in found()
+
+
+@pytest.mark.parametrize("way", names(KINDS), ids=".".join)
+def test_bad_metadata(folder, way, capsys):
+    """What is missing or of another kind is named, and `list` and `info` survive it."""
+    shutil.copytree(folder, folder.with_name("zz-v0"))
+    for values, words in (((), "is missing"), ((None,), "None, not"), (([1],), r"[1], not")):
+        if values == (None,) and way[-1] == "expert":
+            continue
+        rewrite(folder, way, *values)
+        assert re.search(rf"{METADATA}: {'.'.join(way)} (is )?{re.escape(words)}", found())
+        assert cli.main(["dataset", "list"]) == 0
+        first, second = capsys.readouterr().out.splitlines()[1:]
+        assert "damaged: see 'simenv dataset check'" in first
+        assert second.startswith("toy/line/zz-v0")
+        assert cli.main(["dataset", "info", NAME]) == 2
+        assert "see 'simenv dataset check'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("field", ["observation_space", "action_space", "env_spec"])
+@pytest.mark.parametrize("text", ["Box", "{}", '{"type": "Sphere"}', "3"])
+def test_spaces_that_are_none(folder, field, text, capsys):
+    """Text that is no JSON, or JSON that is no space, ends in no foreign error."""
+    rewrite(folder, (field,), text)
+    assert METADATA in found()
+    assert cli.main(["dataset", "check", "--all"]) == 1
+    assert cli.main(["dataset", "list"]) == 0
+    assert cli.main(["dataset", "info", NAME]) == (2 if text == "Box" else 0)
+
+
+def test_one_bad_dataset_hides_no_other(folder, capsys):
+    """All are checked, whatever is wrong with the first."""
+    shutil.copytree(folder, folder.with_name("zz-v0"))
+    rewrite(folder, ("observation_space",))
+    assert cli.main(["dataset", "check", "--all"]) == 1
+    shown = capsys.readouterr().out
+    assert f"{NAME}: {METADATA}: observation_space is missing" in shown
+    assert "toy/line/zz-v0: " in shown
 
 
 def test_another_environment(folder):
@@ -171,12 +228,12 @@ def test_an_environment_that_is_not_there(folder):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:minari")
-def test_a_foreign_dataset(folder):
-    """One that Minari made without simenv is called foreign; a moved one too."""
+def test_a_foreign_dataset(folder, capsys):
+    """One that Minari made without simenv is held against what an agent needs."""
     space = gymnasium.spaces.Box(-1, 1, (1,))
     buffer = minari.data_collector.EpisodeBuffer(
-        observations=np.zeros((2, 1), np.float32),
-        actions=np.zeros((1, 1), np.float32),
+        observations=np.zeros((2, 1)),
+        actions=np.full((1, 1), 3.0),
         rewards=np.zeros(1),
         terminations=np.ones(1, bool),
         truncations=np.zeros(1, bool),
@@ -184,7 +241,22 @@ def test_a_foreign_dataset(folder):
     minari.create_dataset_from_buffers(
         "other-v0", [buffer], observation_space=space, action_space=space
     )
-    assert "other-v0: manifest.json: is missing: the dataset is foreign" in found("other-v0")
+    assert cli.main(["dataset", "check", "--all"]) == 0
+    file = folder.parents[2] / "other-v0" / HDF5
+    with h5py.File(file, "r+") as content:
+        content["episode_0/rewards"][0] = np.nan
+    words = found("other-v0")
+    assert "other-v0: data/main_data.hdf5: episode 0: rewards: is not finite at step 0" in words
+    assert "delete" not in words
+    metadata = file.with_name("metadata.json")
+    metadata.write_text(metadata.read_text().replace('"total_episodes": 1', '"total_episodes": 2'))
+    assert "total_episodes is 2, but there are 1" in found("other-v0")
+    metadata.write_text("{")
+    assert "delete" not in found("other-v0")
+
+
+def test_a_moved_dataset(folder):
+    """Its name is not the one that its metadata say."""
     shutil.copytree(folder, folder.with_name("random-v1"))
     assert f"dataset_id is '{NAME}'" in found("toy/line/random-v1")
 

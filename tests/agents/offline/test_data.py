@@ -107,6 +107,7 @@ def test_the_digest_tells_contents_apart():
     [
         ({"rewards": np.full(6, np.nan)}, DatasetError, "rewards: row 0 is not finite"),
         ({"actions": np.full((6, 1), np.inf)}, DatasetError, "actions: row 0 is not finite"),
+        ({"rewards": np.full(6, 1e300)}, DatasetError, "rewards: row 0 .*range of float32"),
         ({"costs": np.arange(5.0)}, ShapeError, "costs has shape"),
         ({"rewards": np.ones((6, 1))}, ShapeError, r"rewards has shape \(6, 1\)"),
         ({"terminated": np.zeros((6, 1))}, ShapeError, r"terminated has shape \(6, 1\)"),

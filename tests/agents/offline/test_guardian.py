@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import gymnasium
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from agents.offline.guardian import Guardian
 from agents.offline.support import log_density
 from simenv.errors import ConfigurationError
+from tests.agents.offline.memory import TensorMemory
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -121,6 +123,16 @@ def test_units_do_not_matter(fitted):
     wide = torch.cat([places[:, :3] * scale, torch.ones(200, 1)], dim=1)
     # Distances differ by rounding alone, which may turn a flag at the threshold.
     assert (other.flags(wide, places[:, 3:]) != mine).sum() <= 1
+
+
+def test_rows_are_chosen_before_they_are_joined():
+    """Of 100,000 rows of 41 numbers, 20 are joined: never the dataset once more."""
+    seen, acts = torch.rand(100_000, 40, generator=generator()), torch.rand(100_000, 1)
+    with TensorMemory() as memory, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        Guardian(points=10).fit(seen, acts, generator())
+    # Their order, 8 bytes a row, and the 1000 uniform points are 1 MB; the data are 16 MB.
+    assert memory.peak < 0.25 * seen.nbytes
 
 
 def test_data_without_an_outside_are_reported():
