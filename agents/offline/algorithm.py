@@ -38,7 +38,8 @@ class OfflineAlgorithm(PersistentOffline):
             algorithm's paper does.
         reward_scale: rewards are learnt from as scale · r + shift.
         reward_shift: see there.
-        skip_bad_episodes: leave out damaged episodes of the dataset with a warning.
+        skip_bad_episodes: leave out damaged episodes of the dataset, and take files that have
+            changed since they were made as they are; warn of both.
         seed: of networks, batches and noise; None: another one each time.
         device: where dataset and networks live: cpu, cuda:0 or auto.
         tensorboard_log: folder for TensorBoard; None: none.

@@ -41,7 +41,7 @@ class TrainOffline(TrainRun):
     normalize: bool | None = None
     """Standardise observations by the dataset's mean and deviation; default as in the paper."""
     skip_bad_episodes: bool = False
-    """Leave out damaged episodes with a warning."""
+    """Leave out damaged episodes, and take files that have changed as they are; warn of both."""
     eval_every: int = 5_000
     """Updates between evaluations."""
     eval_episodes: int = 10

@@ -255,7 +255,7 @@ def test_a_misspelt_flag_is_answered_with_the_right_one(capsys):
         (["--gamma", "2"], "gamma = 2.0"),
         (["--net-arch", "0"], "net_arch"),
         (["--reference", "3", "3"], "two finite returns, the lower one first"),
-        (["--dataset", "none-v0"], "no dataset 'none-v0' on this machine"),
+        (["--dataset", "none-v0"], "no dataset 'none-v0' in"),
     ],
 )
 def test_bad_options(flags, message, capsys):
