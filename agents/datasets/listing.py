@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agents.datasets.metadata import NESTED, SPREAD, dataset_reference, made_here, metadata_faults
+from agents.datasets.metadata import NESTED, SPREAD, made_here, metadata_faults
 from agents.datasets.names import folder_of, local_names, read_metadata, root
+from agents.datasets.references import dataset_reference
 from simenv.errors import DatasetError
 from simenv.listing import aligned
 
@@ -77,8 +78,8 @@ def _scores(metadata: Mapping[str, Any]) -> dict[str, float] | None:
     reference = dataset_reference(metadata)
     if reference is None or "simenv" not in metadata:
         return None
-    (low, high), spread = reference, metadata["simenv"]["statistics"]["return"]
-    return {rank: 100.0 * (spread[rank] - low) / (high - low) for rank in SPREAD}
+    spread = metadata["simenv"]["statistics"]["return"]
+    return {rank: float(reference.scores(spread[rank])) for rank in SPREAD}
 
 
 def _section(title: str, rows: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What metadata of a dataset must say, and the returns behind its scores."""
+"""What metadata of a dataset must say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from reprlib import repr as short
 from typing import Any
 
 from agents.datasets.names import MANIFEST
-from agents.datasets.references import Reference, known_reference
 
 NUMBER, MAYBE = (int, float), (int, float, type(None))
 WORDS = {str: "text", int: "a whole number", NUMBER: "a number", MAYBE: "a number or null"}
@@ -80,26 +79,3 @@ def _kinds(found: Any, kind: Any, field: str) -> Iterator[tuple[str, str]]:
                 yield from _kinds(found[name], inner, path)
             else:
                 yield path, "is missing"
-
-
-def dataset_reference(metadata: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Returns (low, high) of scores 0 and 100 of a dataset: the first of these that make a scale.
-
-    What is known of its environment and size, as for `normalized_score`, since an expert may have
-    been measured after the dataset was made; what the dataset keeps; Minari's `ref_min_score` and
-    `ref_max_score`. A foreign dataset has the last alone.
-    """
-    for found in _references(metadata):
-        if found is not None and found.expert is not None and found.random < found.expert:
-            return found.random, found.expert
-    return None
-
-
-def _references(metadata: Mapping[str, Any]) -> Iterator[Reference | None]:
-    if (own := metadata.get("simenv")) is not None:
-        yield known_reference(own["id"], own["size"])
-        kept = own["reference"]
-        yield Reference(kept["random"], kept["expert"], kept["episodes"], kept["by"])
-    low, high = (metadata.get(name) for name in SCALE)
-    if low is not None and high is not None:
-        yield Reference(float(low), float(high), 0, "the dataset")

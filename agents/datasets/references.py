@@ -58,6 +58,10 @@ class Reference:
         """The expert's return; −∞ where there is none."""
         return -np.inf if self.expert is None else self.expert
 
+    def scores(self, returns: Any) -> Any:
+        """Normalised scores of returns of any shape, where this `makes_scale`."""
+        return 100.0 * (np.asarray(returns) - self.random) / (self.height - self.random)
+
 
 def environment_key(task_id: str, size: str) -> str:
     """What references are kept under: the id with its version, and the size if it is not small."""
@@ -185,7 +189,7 @@ def normalized_score(task_or_dataset: Any, returns: Any) -> Any:
             f"no expert's return above that of random actions is known for {task_or_dataset}; "
             "'simenv dataset make ID --split expert' measures one"
         )
-    scores = 100.0 * (np.asarray(returns) - found.random) / (found.height - found.random)
+    scores = found.scores(returns)
     return float(scores) if np.ndim(returns) == 0 else scores
 
 

@@ -20,8 +20,9 @@ from agents.datasets.episodes import (
     stored_episodes,
 )
 from agents.datasets.manifest import changes
-from agents.datasets.metadata import dataset_reference, made_here, metadata_faults
+from agents.datasets.metadata import made_here, metadata_faults
 from agents.datasets.names import folder_of, read_metadata
+from agents.datasets.references import dataset_reference
 from agents.offline.data import Source, Transitions, require_boxes, require_fit
 from agents.spaces import to_unit
 from simenv.errors import DatasetError
@@ -83,7 +84,9 @@ def source_of(dataset: Any) -> Source:
         metadata = dataset.storage.metadata
         spec = json.loads(metadata.get("eval_env_spec") or metadata.get("env_spec") or "null") or {}
         options = dict(spec.get("kwargs") or {})
-        return Source(dataset.id, spec.get("id"), options, dataset_reference(metadata))
+        found = dataset_reference(metadata)
+        returns = None if found is None else (found.random, found.height)
+        return Source(dataset.id, spec.get("id"), options, returns)
     except UNREADABLE as error:
         raise DatasetError(
             f"dataset {dataset.id}: its metadata cannot be read: {error!r}"
