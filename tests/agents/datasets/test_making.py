@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 
 import gymnasium
 import minari
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from agents.algorithms import ALGORITHMS
-from agents.datasets import check, experts, making
+from agents.datasets import check, experts, known_reference, making
 from agents.datasets.collection import LOG_PROB
 from agents.datasets.experts import expert_options, half_way, half_way_step
 from agents.datasets.names import read_metadata
@@ -238,7 +239,7 @@ def test_costs_of_a_simenv_task(fresh_root):
         totals.append(cost.sum())
     about = read_metadata(name)["simenv"]
     assert about["statistics"]["cost"]["mean"] == pytest.approx(np.mean(totals))
-    assert about["reference"]["by"].startswith("assets/")
+    assert about["reference"] == asdict(known_reference(WALKER))
 
 
 def test_episodes_of_a_simenv_task(fresh_root):
