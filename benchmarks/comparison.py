@@ -28,7 +28,7 @@ def tables(rows: Sequence[Mapping[str, Any]], limits: Mapping[str, float | None]
         limits: of an episode's cost, by dataset.
     """
     lines = _scores(rows, "score")
-    costly = list(dict.fromkeys(r["dataset"] for r in rows if r["cost"] != ""))
+    costly = _names([row for row in rows if row["cost"] != ""], "dataset")
     if costly:
         lines += ["", *head(["agent", *(_cost_head(data, limits.get(data)) for data in costly)])]
         for agent in _names(rows, "agent"):

@@ -31,9 +31,7 @@ def add(run: Run, file: Path, device: str) -> dict[str, object]:
     """
     task_id, size = run.config["id"], run.config.get("size") or "small"
     row = asdict(references.measure(run, task_id, size, device))
-    # Nobody who reads the file has the run.
-    row |= {"by": row["by"].removesuffix(", measured here"), "run": None}
-    row = {name: value for name, value in row.items() if value is not None}
+    del row["run"]  # nobody who reads the file has it
     rows = json.loads(file.read_text()) if file.is_file() else {}
     rows[references.environment_key(task_id, size)] = row
     write_text(file, json.dumps(dict(sorted(rows.items())), indent=1) + "\n")

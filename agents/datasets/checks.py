@@ -78,7 +78,7 @@ class _Checked:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
-        self.own = (folder / MANIFEST).is_file()
+        self.own = made_here(folder, {})
 
     def problems(self) -> Iterator[Problem]:
         """All; what rests on metadata that are broken is not looked at."""

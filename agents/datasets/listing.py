@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agents.datasets.metadata import NESTED, SPREAD, made_here, metadata_faults
+from agents.datasets.metadata import NESTED, SPREAD, made_here, require_sound
 from agents.datasets.names import folder_of, local_names, read_metadata, root
 from agents.datasets.references import dataset_reference
 from simenv.errors import DatasetError
@@ -57,8 +57,8 @@ def _row(name: str) -> dict[str, str]:
     return row | {
         "id": own.get("id", NONE),
         "split": own.get("split", NONE),
-        "episodes": str(metadata.get("total_episodes", NONE)),
-        "transitions": str(metadata.get("total_steps", NONE)),
+        "episodes": str(metadata["total_episodes"]),
+        "transitions": str(metadata["total_steps"]),
         "mean return": NONE if mean is None else f"{mean:.2f}",
     }
 
@@ -66,10 +66,7 @@ def _row(name: str) -> dict[str, str]:
 def _sound_metadata(name: str) -> dict[str, Any]:
     """Metadata of a dataset, of which everything shown is there and of its kind."""
     metadata = read_metadata(name)
-    for field, what in metadata_faults(metadata, made_here(folder_of(name), metadata)):
-        raise DatasetError(
-            f"dataset {name} is damaged: in its metadata {field} {what}; see 'simenv dataset check'"
-        )
+    require_sound(name, metadata, made_here(folder_of(name), metadata))
     return metadata
 
 

@@ -9,6 +9,7 @@ from reprlib import repr as short
 from typing import Any
 
 from agents.datasets.names import MANIFEST
+from simenv.errors import DatasetError
 
 NUMBER, MAYBE = (int, float), (int, float, type(None))
 WORDS = {str: "text", int: "a whole number", NUMBER: "a number", MAYBE: "a number or null"}
@@ -64,6 +65,14 @@ def metadata_faults(metadata: Mapping[str, Any], own: bool) -> Iterator[tuple[st
                 yield field, f"is no JSON: {error}"
         elif text is not None and field not in kinds:
             yield field, f"is {short(text)}, not text"
+
+
+def require_sound(name: str, metadata: Mapping[str, Any], own: bool) -> None:
+    """Raise `DatasetError` at the first of the `metadata_faults` of a dataset."""
+    for field, what in metadata_faults(metadata, own):
+        raise DatasetError(
+            f"dataset {name} is damaged: in its metadata {field} {what}; see 'simenv dataset check'"
+        )
 
 
 def _kinds(found: Any, kind: Any, field: str) -> Iterator[tuple[str, str]]:

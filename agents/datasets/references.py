@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agents.datasets.metadata import SCALE
 from agents.datasets.names import read_metadata, work
 from simenv.errors import DatasetError
 from simenv.listing import load_scores
@@ -135,7 +136,7 @@ def reference(
     found = measure(run, task_id, size, device, None if kept is None else kept.random)
     if kept is not None and found.height <= kept.height:
         return kept
-    return _keep(task_id, size, found)
+    return _keep(task_id, size, replace(found, by=f"{found.by}, measured here"))
 
 
 def measure(
@@ -157,7 +158,7 @@ def measure(
 
     low = _of_chance(task_id, size, device).random if random is None else random
     high, name = _measure_run(run, task_id, size, device), run.config["command"]
-    by = f"{name}, {run.checkpoints()[-1].name}, seed {run.config['seed']}, measured here"
+    by = f"{name}, {run.checkpoints()[-1].name}, seed {run.config['seed']}"
     found = Reference(low, high, EPISODES, by, identity(run))
     if not found.makes_scale:
         raise DatasetError(
@@ -208,7 +209,7 @@ def _candidates(metadata: Mapping[str, Any]) -> Iterator[Reference]:
         if (known := known_reference(own["id"], own["size"])) is not None:
             yield known
         yield Reference(**own["reference"])
-    low, high = (metadata.get(name) for name in ("ref_min_score", "ref_max_score"))
+    low, high = (metadata.get(name) for name in SCALE)
     if low is not None and high is not None:
         episodes = int(metadata.get("num_episodes_average_score") or 0)
         yield Reference(float(low), float(high), episodes, "the dataset")

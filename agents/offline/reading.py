@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from agents.datasets.episodes import (
     stored_episodes,
 )
 from agents.datasets.manifest import changes
-from agents.datasets.metadata import made_here, metadata_faults
+from agents.datasets.metadata import made_here, require_sound
 from agents.datasets.names import folder_of, read_metadata
 from agents.datasets.references import dataset_reference
 from agents.offline.data import Source, Transitions, require_boxes, require_fit
@@ -64,14 +64,8 @@ def open_dataset(dataset: Any) -> Any:
     if not isinstance(dataset, str):
         return dataset
     require_minari()
-    _require_sound(dataset, read_metadata(dataset))
+    require_sound(dataset, read_metadata(dataset), own=False)
     return open_folder(dataset, folder_of(dataset))
-
-
-def _require_sound(name: str, metadata: Mapping[str, Any]) -> None:
-    """Raise `DatasetError` where metadata that any dataset needs are missing or malformed."""
-    for field, what in metadata_faults(metadata, own=False):
-        raise DatasetError(f"dataset {name} is damaged: in its metadata {field} {what}")
 
 
 def source_of(dataset: Any) -> Source:
@@ -161,7 +155,7 @@ def _require_counts(data: Any) -> bool:
         metadata = data.storage.read_raw_metadata(data.storage.data_path)
     except UNREADABLE as error:
         raise DatasetError(f"dataset {data.id}: its metadata cannot be read: {error!r}") from error
-    _require_sound(data.id, metadata)
+    require_sound(data.id, metadata, own=False)
     try:
         stored = stored_episodes(data)
     except UNREADABLE:
