@@ -134,10 +134,12 @@ class Optimise:
             )
         if self.receding and self.initial is not None:
             raise ConfigurationError("a receding horizon begins with no plan; leave out initial")
-        if self.method == "icem" and not self.receding and self.sampling.decay is not None:
+        several = self.receding and self.iterations > 1
+        if self.method == "icem" and not several and self.sampling.decay is not None:
             raise ConfigurationError(
-                f"decay = {self.sampling.decay:g} shrinks the populations of one step's search; "
-                "without a receding horizon all are alike: leave it out, or give receding"
+                f"decay = {self.sampling.decay:g} shrinks the populations of one step's search, "
+                f"which takes receding and iterations of at least 2; these are {self.receding} and "
+                f"{self.iterations}: leave decay out, or give both"
             )
 
     def resolved(self) -> Optimise:

@@ -54,9 +54,9 @@ class Task(NamedTuple):
 
 TASKS = {
     "walker": Task("simenv/SoftWalker2D-v0", "--policy gait"),
-    "latte": Task("simenv/LatteStir-v0", "--policy plan --knots 15"),
+    "latte": Task("simenv/LatteStir-v0", "--policy plan --knots 15", 6_000),
     "dough": Task("simenv/DoughRoll-v0", "--policy plan --knots 10"),
-    "sand": Task("simenv/SandSmooth-v0", "--policy plan --knots 15"),
+    "sand": Task("simenv/SandSmooth-v0", "--policy plan --knots 15", 6_000),
 }
 
 
@@ -174,8 +174,8 @@ class Training(Trial, jobs.Training):
         return TASKS[self.task].steps
 
     def begin(self) -> list[str]:
-        """The command, with twenty evaluations."""
-        every = str(self.steps // 20)
+        """The command, with ten evaluations."""
+        every = str(self.steps // 10)
         flags = ["--steps", str(self.steps), "--eval-every", every, "--save-every", every]
         return ["train", SAC, TASKS[self.task].id, *flags, "--seed", str(self.seed)]
 

@@ -137,6 +137,10 @@ def test_beginning_where_another_run_ended(tmp_path):
         ({"method": "cem", "receding": 5, "policy": "feedback"}, "feedback"),
         ({"method": "cem", "receding": 5, "knots": 4}, "knots = 4"),
         ({"method": "icem", "sampling": Sampling(decay=1.5)}, "decay = 1.5 .* receding"),
+        (
+            {"method": "icem", "receding": 5, "iterations": 1, "sampling": Sampling(decay=1.5)},
+            "decay = 1.5 .* are 5 and 1",
+        ),
         ({"method": "cem", "schemes": Schemes(window=20)}, "window"),
         ({"method": "cem", "iterations": 0}, "iterations = 0"),
         ({"method": "cem", "population": 0}, "population = 0"),
