@@ -217,11 +217,13 @@ def test_actions_are_in_the_environments_units(data):
 
 
 def test_draws_differ_and_means_do_not(data):
-    """A stochastic policy draws only when asked to."""
+    """A stochastic policy draws only when asked to; rows of a batch may be rounded apart."""
     model = IQL(data, **TINY)
     grid = np.zeros((5, 1))
-    assert np.ptp(model.predict(grid, deterministic=False)[0]) > 0
-    assert np.ptp(model.predict(grid)[0]) == 0
+    drawn, found = (model.predict(grid, deterministic=d)[0] for d in (False, True))
+    assert np.ptp(drawn) > 1e-3
+    assert np.ptp(found) < 8 * np.finfo(np.float32).eps
+    assert np.array_equal(found, model.predict(grid)[0])
 
 
 def test_evaluation_counts_episodes_and_scores(tmp_path, monkeypatch):
