@@ -101,6 +101,8 @@ class Pool:
 
     def _begin(self) -> None:
         """Start the first jobs that nothing stands in the way of, as far as there are slots."""
+        if len(self._running) >= self.slots:
+            return
         for job in list(self._waiting):
             open_jobs = {j.name for j in (*self._waiting, *(r.job for r in self._running))}
             lost = [name for name in job.needs if name in self.failed]
