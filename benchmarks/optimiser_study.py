@@ -77,7 +77,7 @@ class Method(NamedTuple):
 
 
 METHODS = {
-    "adam": Method(2, "--method adam --population 2 --window 0"),
+    "adam": Method(2, "--method adam --population 2"),
     "lbfgs": Method(2, "--method lbfgs --population 2"),
     "cem": Method(10, "--method cem --population 9 --elites 3", last=1),
     "cmaes": Method(10, "--method cmaes --population 9", last=1),
@@ -86,12 +86,10 @@ METHODS = {
 }
 """Of samplers an iteration takes the population and the answer so far, and there is one at last."""
 ABLATIONS = {
-    "adam, window 20": Method(2, "--method adam --population 2 --window 20"),
-    "adam, expanding": Method(2, "--method adam --population 2 --window 0 --loss-start 30"),
+    "adam, whole episode": Method(2, "--method adam --population 2 --window 0"),
+    "adam, expanding": Method(2, "--method adam --population 2 --loss-start 30"),
     # What is soft is judged by a hard rollout more.
-    "adam, softness 666": Method(
-        4, "--method adam --population 2 --window 0 --softness 666", toolless=False
-    ),
+    "adam, softness 666": Method(4, "--method adam --population 2 --softness 666", toolless=False),
 }
 SEARCHES = METHODS | ABLATIONS
 SAC = "sac"
