@@ -5,7 +5,9 @@
 
 Every job is a command of `simenv`, which --dry-run prints. The same command goes on where it was
 stopped: SAC from its last checkpoint, a search that was broken off from its beginning. Whenever a
-job is done rows.csv (a line per run), table.md and curves.png are written into --out.
+job is done curves.csv (what its best return was after how many steps), rows.csv (a line per run),
+table.md and curves.png are written into --out. A run that is in curves.csv is not done again: its
+folder may be removed, and the file of another study's folder be brought here to extend it.
 
 A search optimises the return from the one start that its seed draws; its curve is the best return
 so far. SAC learns a policy for all starts; its curve is the best evaluation so far, the mean of ten
@@ -28,10 +30,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agents.plots import COLORS, DASHES, band
-from agents.statistics import estimate, iqm
 from benchmarks import jobs
-from benchmarks.comparison import head, line
+from benchmarks.optimiser_results import (
+    REACHED,
+    Curve,
+    draw,
+    reached,
+    read_curves,
+    tables,
+    write_curves,
+)
 from benchmarks.processes import add_options, command, require_positive, write_results
 from simenv.listing import load_scores
 from simenv.registry import TASKS as IDS
@@ -93,8 +101,6 @@ ABLATIONS = {
 }
 SEARCHES = METHODS | ABLATIONS
 SAC = "sac"
-REACHED = (50.0, 90.0)
-"""Scores whose first passing is reported."""
 
 
 # ------------------------------------------------------------------------------- jobs
@@ -127,13 +133,30 @@ class Trial(jobs.RunJob):
         """Of the run's folder."""
         return f"{self.group}-seed{self.seed}"
 
-    def curve(self) -> dict[str, list[float]]:
-        """Steps and the best score so far."""
+    def done(self) -> bool:
+        """Whether its curve is kept, or its run finished."""
+        return self.name in read_curves(self.out) or super().done()
+
+    def found(self) -> Curve:
+        """The best return so far: as it is kept, or of the run."""
+        return read_curves(self.out).get(self.name) or self._measured()
+
+    def _measured(self) -> Curve:
         found = self.run.metrics()
         best = found["return_mean"] if self.method == SAC else found["return_best"]
+        steps = [int(step) for step in found["step"]]
+        return Curve(super().seconds(), steps, np.maximum.accumulate(best).tolist())
+
+    def seconds(self) -> float:
+        """What it took, over all resumes."""
+        return self.found().seconds
+
+    def curve(self) -> dict[str, list[float]]:
+        """Steps and the best score so far."""
+        found = self.found()
         random, baseline = references(TASKS[self.task].id)
-        scores = 100.0 * (np.maximum.accumulate(best) - random) / (baseline - random)
-        return {"step": found["step"], "score": scores.tolist()}
+        scores = 100.0 * (np.array(found.returns) - random) / (baseline - random)
+        return {"step": list(found.steps), "score": scores.tolist()}
 
     def row(self) -> dict[str, Any]:
         """For rows.csv."""
@@ -184,13 +207,6 @@ def references(task_id: str) -> tuple[float, float]:
     return scores["random"]["return_mean"], scores["baseline"]["return_mean"]
 
 
-def reached(curve: dict[str, list[float]], bound: float) -> int | str:
-    """Steps after which a score is reached; "" where it never is."""
-    steps = (s for s, score in zip(curve["step"], curve["score"], strict=True) if score >= bound)
-    found = next(steps, None)
-    return "" if found is None else int(found)
-
-
 def plan(options: argparse.Namespace) -> list[Search | Training]:
     """All trials: every one has its first seed before any has its second."""
     return [
@@ -202,94 +218,15 @@ def plan(options: argparse.Namespace) -> list[Search | Training]:
     ]
 
 
-# ------------------------------------------------------------------------------- results
-
-
 def report(trials: Sequence[Search | Training], out: Path) -> list[dict[str, Any]]:
-    """Write rows.csv, table.md and curves.png of the trials that are done; the rows."""
+    """Write what the trials that are done have found (see the module's docstring); their rows."""
     done = [trial for trial in trials if trial.done()]
+    write_curves(out, {trial.name: trial.found() for trial in done})
     rows = [trial.row() for trial in done]
-    write_results(out, rows, tables, partial(draw, done))
-    return rows
-
-
-def tables(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown: scores at the end, then steps until each of `REACHED`."""
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    parts = [
-        _table("score at the end", rows, tasks, _score),
-        *(
-            _table(f"steps to a score of {b:g}", rows, tasks, partial(_steps, f"reached {b:g}"))
-            for b in REACHED
-        ),
-        _table("seconds of the clock", rows, tasks, _seconds),
-    ]
-    return "\n".join(parts)
-
-
-def _table(title: str, rows: Sequence[dict[str, Any]], tasks: list[str], show: Any) -> str:
-    lines = head([title, *tasks])
-    for method in dict.fromkeys(row["method"] for row in rows):
-        cells = [
-            [row for row in rows if (row["task"], row["method"]) == (task, method)]
-            for task in tasks
-        ]
-        lines.append(line(method, [show(cell) if cell else "–" for cell in cells]))
-    return "\n".join(lines) + "\n"
-
-
-def _score(rows: Sequence[dict[str, Any]]) -> str:
-    found = estimate(iqm, np.array([row["score"] for row in rows]))
-    return f"{found.value:.1f} [{found.low:.1f}, {found.high:.1f}] ({len(rows)})"
-
-
-def _steps(column: str, rows: Sequence[dict[str, Any]]) -> str:
-    """Median over all seeds, those that never get there counted as the longest."""
-    found = sorted(np.inf if row[column] == "" else row[column] for row in rows)
-    middle, hits = found[len(found) // 2], sum(np.isfinite(found))
-    return f"{'–' if np.isinf(middle) else f'{middle:,.0f}'} ({hits} of {len(rows)})"
-
-
-def _seconds(rows: Sequence[dict[str, Any]]) -> str:
-    return f"{np.median([row['seconds'] for row in rows]):,.0f}"
-
-
-def draw(done: Sequence[Trial], path: Path) -> None:
-    """A panel per task and kind of question: the methods above, what helps gradients below."""
-    from matplotlib.figure import Figure
-
-    tasks = list(dict.fromkeys(trial.task for trial in done))
+    curves = [(trial.task, trial.method, trial.curve()) for trial in done]
     sets = [[*METHODS, SAC], ["adam", *ABLATIONS]]
-    figure = Figure(figsize=(3.6 * len(tasks), 6.4), dpi=120, layout="constrained")
-    parts = figure.subfigures(2, 1)
-    for part, methods in zip(parts, sets, strict=True):
-        panels = part.subplots(1, len(tasks), squeeze=False)[0]
-        for axes, task in zip(panels, tasks, strict=True):
-            _panel(axes, task, methods, done)
-        panels[0].set_ylabel("best score so far")
-        known = dict(zip(*reversed(_legend(panels)), strict=True))
-        part.legend(known.values(), known, loc="outside lower center", ncols=7, frameon=False)
-    figure.savefig(path)
-
-
-def _legend(panels: Sequence[Any]) -> tuple[list[Any], list[str]]:
-    pairs = [axes.get_legend_handles_labels() for axes in panels]
-    return [h for handles, _ in pairs for h in handles], [n for _, names in pairs for n in names]
-
-
-def _panel(axes: Any, task: str, methods: Sequence[str], done: Sequence[Trial]) -> None:
-    for index, method in enumerate(methods):
-        curves = [t.curve() for t in done if (t.task, t.method) == (task, method)]
-        if not curves:
-            continue
-        found, color = band(curves, "score"), COLORS[index % len(COLORS)]
-        style = {"color": color, "ls": DASHES[index // len(COLORS)]}
-        axes.plot(found.steps, found.middle, lw=1.6, label=method, **style)
-        axes.fill_between(found.steps, found.low, found.high, color=color, alpha=0.15, lw=0)
-    axes.axhline(100.0, ls="--", lw=1.0, color="0.5", label="baseline")
-    axes.set(title=task, xlabel="environment steps simulated forward")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    write_results(out, rows, tables, partial(draw, curves, sets))
+    return rows
 
 
 # ------------------------------------------------------------------------------- the command

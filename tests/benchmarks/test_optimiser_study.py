@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import signal
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import tyro
 from agents import cli
 from agents.optimise_options import GRADIENT, Optimise
 from agents.runs import Run
+from benchmarks import optimiser_results as results
 from benchmarks import optimiser_study as study
 from benchmarks.jobs import clear
 from benchmarks.processes import Pool
+from simenv.errors import ConfigurationError
 
 WALKER, FINGER = "simenv/SoftWalker2D-v0", "simenv/FingerReach2D-v0"
 BUDGET = 240
@@ -61,6 +64,28 @@ def test_a_study_goes_on_and_repeats_nothing(begun, tmp_path):
     assert "| adam |" in (tmp_path / "table.md").read_text()
     assert study.main(words) == 0
     assert len(begun) == 2
+
+
+def test_what_was_found_outlives_its_folder(begun, tmp_path):
+    """A run in curves.csv is not done again, nor lost where other methods are asked for."""
+    words = ["--seeds", "0", "--jobs", "1", "--out", str(tmp_path), "--methods"]
+    assert study.main([*words, "adam"]) == 0
+    before = (tmp_path / "rows.csv").read_text()
+    shutil.rmtree(tmp_path / "walker-adam-seed0")
+    assert study.main([*words, "cem"]) == 0
+    assert study.main([*words, "adam"]) == 0
+    assert [command[3] for command in begun] == ["adam", "cem"]
+    assert (tmp_path / "rows.csv").read_text() == before
+    assert set(results.read_curves(tmp_path)) == {"walker-adam-seed0", "walker-cem-seed0"}
+
+
+def test_a_damaged_file_of_curves_is_refused(tmp_path):
+    """By its path, with what to do; it stays as it is."""
+    path = tmp_path / results.CURVES
+    path.write_text("run,seconds,step,return_best\nwalker-adam-seed0,1.0,2,\n")
+    with pytest.raises(ConfigurationError, match=r"curves\.csv cannot be read .* remove it"):
+        study.main(["--out", str(tmp_path), "--methods", "adam"])
+    assert "walker-adam-seed0" in path.read_text()
 
 
 def test_sac_is_gone_on_with(tmp_path):
@@ -114,11 +139,11 @@ def test_curves_are_normalised_and_never_fall(tmp_path):
     trial.run.path.mkdir()
     middle = 0.5 * (low + high)
     for step, value in ((0, low), (10, middle), (20, low), (30, high)):
-        trial.run.write_metrics([{"step": step, "return_mean": value}])
+        trial.run.write_metrics([{"step": step, "return_mean": value, "seconds": 1.0}])
     curve = trial.curve()
     assert curve["score"] == pytest.approx([0.0, 50.0, 50.0, 100.0])
-    assert study.reached(curve, 90.0) == 30
-    assert study.reached(curve, 101.0) == ""
+    assert results.reached(curve, 90.0) == 30
+    assert results.reached(curve, 101.0) == ""
 
 
 def test_the_table_counts_who_never_gets_there():
@@ -134,7 +159,7 @@ def test_the_table_counts_who_never_gets_there():
         }
         for s, r in ((60.0, 400), (20.0, ""), (10.0, ""))
     ]
-    found = study.tables(rows)
+    found = results.tables(rows)
     assert "| cem | – (1 of 3) |" in found
     assert "| cem | 30.0 [" in found
     assert "| cem | 9 |" in found
