@@ -16,6 +16,7 @@ from agents.runs import Run, reset_options
 from simenv.envs.functional import Functional
 from simenv.envs.picture import Painter
 from simenv.envs.start import Start
+from simenv.errors import RunError
 from simenv.registry import TASKS
 from simenv.render import write_gif, write_mp4
 
@@ -87,6 +88,12 @@ def start_of(run: Run) -> int:
 
 def _of_run(options: Record) -> Source:
     run = Run(options.run)
+    if (task_id := run.config["id"]) not in TASKS:
+        raise RunError(
+            f"{run.path} was trained for {task_id or 'no environment'}, and record draws simenv's "
+            "own tasks: for others, play what agents.training.load_agent loads in an environment "
+            "wrapped in gymnasium.wrappers.RecordVideo"
+        )
     functional = run.functional(num_envs=1, device=options.device)
     seed = start_of(run) if options.seed is None else options.seed
     player, folder = load_player(run, functional), options.out or run.path

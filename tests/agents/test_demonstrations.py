@@ -17,6 +17,7 @@ from agents.demonstrations import Demonstration, demonstrate, read_demonstration
 from agents.offline.bc import BC
 from agents.options import Record
 from agents.recording import record
+from agents.runs import Run
 from simenv.envs.functional import Functional
 from simenv.errors import DatasetError, RunError, SimenvError
 from tests.agents.physics.systems import TwoMasses, driver
@@ -116,6 +117,17 @@ def test_record_writes_the_baseline_of_a_task(tmp_path, finger, monkeypatch):
 
 
 # ------------------------------------------------------------------ the file
+
+
+@pytest.mark.parametrize(("task_id", "words"), [("Pendulum-v1", "Pendulum-v1"), (None, "no env")])
+def test_a_run_of_another_environment_is_not_drawn(task_id, words, tmp_path):
+    """The error says how to see it."""
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
+    run.write_json("config.json", {"command": "iql", "id": task_id})
+    with pytest.raises(RunError, match=rf"was trained for {words}.*RecordVideo"):
+        record(Record(run.path))
+    assert not (run.path / "video").exists()
 
 
 def test_what_is_written_is_read(masses, finger, tmp_path):
