@@ -52,7 +52,8 @@ class Task(NamedTuple):
     Attributes:
         id: of the task.
         policy: flags that say what a search optimises, the same for all of them.
-        steps: environment steps that each method may simulate.
+        steps: environment steps that each method may simulate: whole iterations of
+            searches, and the answer of a sampler, that is tried at last.
     """
 
     id: str
@@ -62,9 +63,9 @@ class Task(NamedTuple):
 
 TASKS = {
     "walker": Task("simenv/SoftWalker2D-v0", "--policy gait"),
-    "latte": Task("simenv/LatteStir-v0", "--policy plan --knots 15", 6_000),
-    "dough": Task("simenv/DoughRoll-v0", "--policy plan --knots 10"),
-    "sand": Task("simenv/SandSmooth-v0", "--policy plan --knots 15", 6_000),
+    "latte": Task("simenv/LatteStir-v0", "--policy plan --knots 15", 6_150),
+    "dough": Task("simenv/DoughRoll-v0", "--policy plan --knots 10", 10_100),
+    "sand": Task("simenv/SandSmooth-v0", "--policy plan --knots 15", 6_150),
 }
 
 
