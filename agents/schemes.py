@@ -31,6 +31,8 @@ class Schemes:
     """Steps by which the loss window grows when the loss stands still."""
     patience: int = 5
     """Iterations without a better loss after which the loss window grows."""
+    min_gain: float = 1e-3
+    """Share of the loss by which a better one must be better; less is standing still."""
     freeze: int = 0
     """Keep actions older than this many steps before the end of the loss window; 0: none. For
     policies with an action per step: open-loop and plan, without knots."""
@@ -54,7 +56,7 @@ class Schemes:
         for name in ("loss_growth", "patience"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} must be at least 1")
-        for name in ("softness", "clip", "clip_action", "attraction"):
+        for name in ("softness", "clip", "clip_action", "attraction", "min_gain"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigurationError(f"{name} = {value} must be finite and >= 0")

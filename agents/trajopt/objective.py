@@ -64,7 +64,8 @@ class LossWindow:
     def __init__(self, schemes: Schemes, horizon: int) -> None:
         self.schemes, self.horizon = schemes, horizon
         self.steps = min(schemes.loss_start or horizon, horizon)
-        self._best, self._stale = -math.inf, 0
+        self._best: float | None = None
+        self._stale = 0
 
     @property
     def frozen(self) -> int:
@@ -73,10 +74,14 @@ class LossWindow:
 
     def see(self, objective: float) -> bool:
         """Take note of an iteration's objective over the present window; whether that grows."""
-        better = objective > self._best
-        self._best, self._stale = max(self._best, objective), 0 if better else self._stale + 1
+        least = self.schemes.min_gain
+        if self._best is None or objective - self._best > least * abs(self._best):
+            self._best, self._stale = objective, 0
+        else:
+            # The best stays, so that small gains add up to one that counts, or to none.
+            self._stale += 1
         if self._stale < self.schemes.patience or self.steps >= self.horizon:
             return False
         self.steps = min(self.steps + self.schemes.loss_growth, self.horizon)
-        self._best, self._stale = -math.inf, 0
+        self._best, self._stale = None, 0
         return True

@@ -13,6 +13,7 @@ import tyro
 from agents import cli
 from agents.optimise_options import GRADIENT, Optimise
 from agents.runs import Run
+from agents.trajopt import LossWindow
 from benchmarks import optimiser_results as results
 from benchmarks import optimiser_study as study
 from benchmarks.jobs import clear
@@ -52,7 +53,7 @@ def test_a_study_goes_on_and_repeats_nothing(begun, tmp_path):
     """A search broken off is begun anew, a finished one is not; all is written at the end."""
     words = ["--tasks", "walker", "--methods", "adam", "cem", "--seeds", "0", "--jobs", "1"]
     words += ["--out", str(tmp_path)]
-    broken = tmp_path / "walker-adam-seed0"
+    broken = study.Search("walker", "adam", 0, tmp_path).run.path
     assert cli.main(["optimise", WALKER, "--iterations", "1", "--out", str(broken)]) == 0
     assert study.main(words) == 0
     assert [command[3] for command in begun] == ["adam", "cem"]
@@ -70,13 +71,39 @@ def test_what_was_found_outlives_its_folder(begun, tmp_path):
     """A run in curves.csv is not done again, nor lost where other methods are asked for."""
     words = ["--seeds", "0", "--jobs", "1", "--out", str(tmp_path), "--methods"]
     assert study.main([*words, "adam"]) == 0
-    before = (tmp_path / "rows.csv").read_text()
-    shutil.rmtree(tmp_path / "walker-adam-seed0")
+    names = [study.Search("walker", method, 0, tmp_path).name for method in ("adam", "cem")]
+    shutil.rmtree(tmp_path / names[0])
     assert study.main([*words, "cem"]) == 0
     assert study.main([*words, "adam"]) == 0
     assert [command[3] for command in begun] == ["adam", "cem"]
-    assert (tmp_path / "rows.csv").read_text() == before
-    assert set(results.read_curves(tmp_path)) == {"walker-adam-seed0", "walker-cem-seed0"}
+    with (tmp_path / "rows.csv").open() as stream:
+        assert [row["method"] for row in csv.DictReader(stream)] == ["adam", "cem"]
+    assert set(results.read_curves(tmp_path)) == set(names)
+
+
+def test_another_command_is_another_run(monkeypatch, tmp_path):
+    """Other flags or another budget have another folder: nothing old is taken for new."""
+    names = {study.Search("sand", "adam", 0, tmp_path).name}
+    names.add(study.Search("sand", "adam", 1, tmp_path).name)
+    monkeypatch.setitem(study.SEARCHES, "adam", study.Method(2, "--method adam --window 5"))
+    names.add(study.Search("sand", "adam", 0, tmp_path).name)
+    monkeypatch.setitem(study.TASKS, "sand", study.TASKS["sand"]._replace(steps=3_000))
+    names.add(study.Search("sand", "adam", 0, tmp_path).name)
+    assert len(names) == 4
+
+
+@pytest.mark.parametrize("key", study.TASKS)
+def test_an_expanding_window_can_reach_the_end(key):
+    """Within the budget of every task, where nothing gets better."""
+    search = study.Search(key, "adam, expanding", 0, Path("run"))
+    options, horizon = (
+        tyro.cli(Optimise, args=search.words()[1:]),
+        study.IDS[study.TASKS[key].id].horizon,
+    )
+    window = LossWindow(options.schemes, horizon)
+    for _ in range(search.iterations // 2):
+        window.see(0.0)
+    assert window.steps == horizon
 
 
 def test_a_damaged_file_of_curves_is_refused(tmp_path):
@@ -167,6 +194,6 @@ def test_the_table_counts_who_never_gets_there():
 
 def test_softness_is_for_tasks_with_tools():
     """The walker has none."""
-    trials = study.plan(study.parse([]))
+    trials = study.plan(range(5), Path("run"))
     assert not [t for t in trials if t.task == "walker" and "softness" in t.method]
     assert len([t for t in trials if t.task == "sand" and "softness" in t.method]) == 5

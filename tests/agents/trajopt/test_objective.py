@@ -28,6 +28,14 @@ def test_loss_window_grows_when_the_loss_stands_still():
     assert [frozen for _, frozen in seen] == [max(0, steps - 3) for steps, _ in seen]
 
 
+def test_a_loss_that_creeps_stands_still():
+    """Gains far below `min_gain` of the loss hold nothing up; those that add up to it do."""
+    slow, steady = (LossWindow(Schemes(loss_start=4, patience=3), HORIZON) for _ in range(2))
+    grown = [slow.see(100.0 + 1e-8 * n) for n in range(4)]
+    assert grown == [False, False, False, True]
+    assert not any(steady.see(100.0 + 0.06 * n) for n in range(40))
+
+
 def test_loss_window_is_off_by_default():
     """Without switches every step counts and no action is kept."""
     window = LossWindow(Schemes(), HORIZON)
