@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from agents.actor_critic import ActorCritic
 from agents.demonstrations import Demonstration, as_demonstration, require_continued
+from agents.environments import make_vec
 from agents.networks import ActorCriticPolicy
 from agents.offline.networks import mlp
 from agents.persistence import UNSAVED
@@ -79,6 +80,10 @@ class GAIL(ActorCritic):
         self.demonstration = as_demonstration(demonstration)
         if self.demonstration is not None and isinstance(env, str):
             self.demonstration.require_task(env)
+            if chosen := self.demonstration.start_options():
+                # Of other goals than the shown one the discriminator would know episodes apart.
+                count, device = options.pop("num_envs", 1), str(options.get("device", "cpu"))
+                env = make_vec(env, count, device=device, reset_options=chosen)
         super().__init__(policy, env, **options)
 
     def _setup_model(self) -> None:
@@ -102,10 +107,18 @@ class GAIL(ActorCritic):
 
     # ------------------------------------------------------------------ hooks
 
-    def update(self, batch: Batch, index: int) -> None:
-        """One update of the discriminator, then one of everything else."""
+    def learn(self, *args: Any, **options: Any) -> Any:
+        """As `ActorCritic.learn`.
+
+        Raises:
+            ConfigurationError: the agent was made or loaded without a demonstration.
+        """
         if self.demonstration is None:
             raise ConfigurationError("there is nothing to imitate: pass demonstration=…")
+        return super().learn(*args, **options)
+
+    def update(self, batch: Batch, index: int) -> None:
+        """One update of the discriminator, then one of everything else."""
         self._update = self._n_updates + index
         loss = self.discriminator_loss(_joined(batch))
         self.descend(self.discriminator_optimizer, "discriminator_loss", loss)

@@ -44,7 +44,7 @@ class StepGuard:
         Args:
             optimizer: about to step.
             name: of the loss.
-            loss: () or (1,).
+            loss: () or (1,); with the norm of the gradient on top, where that was clipped.
             update: number of the update, for the report.
             bad_step: step of a rollout from which back its adjoints are not finite, if any.
 

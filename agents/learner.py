@@ -160,11 +160,13 @@ class Learner(Persistent):
         """
         optimizer.zero_grad()
         loss.backward()
+        measure = loss.detach()
         if max_norm is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, max_norm)
+            # A norm that overflows would make zeros of a gradient whose numbers are finite.
+            measure = measure + nn.utils.clip_grad_norm_(parameters, max_norm)
         bad = None if watch is None else watch.first_bad_step
-        if self.guard.admits(optimizer, name, loss, self.num_timesteps, bad):
+        if self.guard.admits(optimizer, name, measure, self.num_timesteps, bad):
             optimizer.step()
         return loss.detach()
 

@@ -53,7 +53,7 @@ def _functional(options: Optimise, count: int, softness: float = 0.0) -> Functio
 
 def _descend(options: Optimise) -> Run:
     check_options(
-        method=options.method, iterations=options.iterations, learning_rate=options.learning_rate
+        method=options.method, iterations=options.iterations, learning_rate=options.step_size
     )
     count, softness = options.population or SETS, options.schemes.softness
     functional = _functional(options, count, softness)
@@ -74,7 +74,7 @@ def _descend(options: Optimise) -> Run:
             policy.to(functional.device),
             method=options.method,
             iterations=options.iterations,
-            learning_rate=options.learning_rate,
+            learning_rate=options.step_size,
             schemes=options.schemes,
             seed=options.seed,
             judge=_functional(options, count) if softness else None,

@@ -16,16 +16,8 @@ Method = Literal["adam", "lbfgs", "cem", "icem", "mppi", "cmaes", "cbo"]
 Kind = Literal["gait", "open-loop", "plan", "feedback"]
 GRADIENT = ("adam", "lbfgs")
 """Methods that go by gradients through the simulator; the others sample."""
-OF_GRADIENTS = (
-    "window",
-    "softness",
-    "clip",
-    "clip_action",
-    "normalize",
-    "loss_start",
-    "freeze",
-)
-"""Schemes that say nothing to a sampler."""
+LEARNING_RATE = 0.1
+"""Their step size, if none is given."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +74,8 @@ class Optimise:
     population: int | None = None
     """Parameter sets in the batch: of a gradient independent random ones (4), of a sampler its
     candidates (as the method has it)."""
-    learning_rate: float = 0.1
-    """Adam's step size; of lbfgs the largest change of a parameter in the first step."""
+    learning_rate: float | None = None
+    """Adam's step size, or of lbfgs the largest change of a parameter in the first step (0.1)."""
     receding: int = 0
     """Receding horizon of a sampler: at every step, plan so many steps and take the first; 0: one
     plan for the episode."""
@@ -121,11 +113,11 @@ class Optimise:
             raise ConfigurationError(f"{given} are settings of samplers; {self.method} has none")
 
     def _check_sampler(self) -> None:
-        default = Schemes()
-        changed = [n for n in OF_GRADIENTS if getattr(self.schemes, n) != getattr(default, n)]
-        if changed:
+        self.schemes.require_no_gradients(self.method)
+        if self.learning_rate is not None:
             raise ConfigurationError(
-                f"{changed} shape gradients, and {self.method} uses none; leave them out"
+                f"learning_rate = {self.learning_rate:g} is a step size along gradients, and "
+                f"{self.method} uses none; leave it out"
             )
         if self.receding and (self.policy not in ("gait", "plan") or self.knots):
             raise ConfigurationError(
@@ -134,6 +126,11 @@ class Optimise:
             )
         if self.receding and self.initial is not None:
             raise ConfigurationError("a receding horizon begins with no plan; leave out initial")
+        if self.receding and not self.schemes.keep_best:
+            raise ConfigurationError(
+                "a receding horizon keeps the actions that it took, whether keep_best or not; "
+                "leave it out"
+            )
         several = self.receding and self.iterations > 1
         if self.method == "icem" and not several and self.sampling.decay is not None:
             raise ConfigurationError(
@@ -142,8 +139,14 @@ class Optimise:
                 f"{self.iterations}: leave decay out, or give both"
             )
 
+    @property
+    def step_size(self) -> float:
+        """Of a gradient."""
+        return LEARNING_RATE if self.learning_rate is None else self.learning_rate
+
     def resolved(self) -> Optimise:
-        """With the policy that a receding horizon leaves, and the window that a gradient has."""
+        """With the policy that a receding horizon leaves, and what a gradient has by itself."""
         if self.method in GRADIENT:
-            return replace(self, schemes=self.schemes.of_method(self.method))
+            schemes = self.schemes.of_method(self.method)
+            return replace(self, schemes=schemes, learning_rate=self.step_size)
         return replace(self, policy="plan") if self.receding else self

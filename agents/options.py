@@ -45,10 +45,10 @@ class Identify:
     """A fifth of the truth, five times it (or the upper bound), or between the two by the seed."""
     population: int | None = None
     """Sets of parameters that a sampler tries at a time, in one batch (cmaes 8, cbo 16)."""
-    learning_rate: float = 0.1
-    """Adam's step size."""
-    initial_std: float = 0.8
-    """Spread of a sampler's first population, in the logarithm."""
+    learning_rate: float | None = None
+    """Adam's step size (0.1)."""
+    initial_std: float | None = None
+    """Spread of a sampler's first population, in the logarithm (0.8)."""
     seed: int = 0
     """Seed of the samplers, and of a random start."""
     size: str = "small"
@@ -62,6 +62,13 @@ class Identify:
         check_bounds(self, iterations=1, segment=0, steps=1, seed=0)
         if self.population is not None:
             check_bounds(self, population=3)
+        for name in ("population", "learning_rate", "initial_std"):
+            methods = ("adam",) if name == "learning_rate" else ("cmaes", "cbo")
+            if (value := getattr(self, name)) is not None and self.method not in methods:
+                raise ConfigurationError(
+                    f"{name} = {value:g} is a setting of {' and '.join(methods)}, not of "
+                    f"{self.method}; leave it out"
+                )
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from simenv.errors import ConfigurationError
 
 WINDOWS = {"adam": 20, "lbfgs": 0}
 """Windows of gradient truncation that methods have by themselves."""
+
+
+OF_WINDOW = ("loss_growth", "patience", "min_gain")
+"""Switches of an expanding loss window."""
+OF_GRADIENTS = (
+    "window",
+    "softness",
+    "clip",
+    "clip_action",
+    "normalize",
+    "loss_start",
+    "freeze",
+)
+"""Switches that say nothing to a sampler."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +75,21 @@ class Schemes:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigurationError(f"{name} = {value} must be finite and >= 0")
+        if not self.loss_start and (given := self._changed(OF_WINDOW)):
+            raise ConfigurationError(f"{given} say how the loss window grows; give loss_start too")
         if self.normalize and not (self.clip or self.clip_action):
             raise ConfigurationError("normalize needs a norm to bring adjoints to: clip, such as 1")
+
+    def require_no_gradients(self, method: str) -> None:
+        """Raise ConfigurationError for a switch that says nothing to a method that samples."""
+        if given := self._changed(OF_GRADIENTS):
+            raise ConfigurationError(
+                f"{given} shape gradients, and {method} uses none; leave them out"
+            )
+
+    def _changed(self, names: Sequence[str]) -> list[str]:
+        usual = {field.name: field.default for field in fields(self)}
+        return [name for name in names if getattr(self, name) != usual[name]]
 
     def of_method(self, method: str) -> Schemes:
         """With the window that a gradient method has, where none was given."""

@@ -37,8 +37,8 @@ def run_identify(options: Identify) -> tuple[Run, str]:
     """
     population = options.population or METHODS[options.method].population
     options = replace(options, id=find_problem(options.id).id, population=population)
-    for name in ("learning_rate", "initial_std"):
-        check_range(name, getattr(options, name), above=0.0)
+    for name, value in _settings(options).items():
+        check_range(name, value, above=0.0)
     problem = simenv.identification(
         options.id,
         num_envs=1 if METHODS[options.method].by_gradient else population,
@@ -67,11 +67,16 @@ def _search(problem: Problem, options: Identify, run: Run) -> Result:
             options.method,
             iterations=options.iterations,
             start=starting_values(problem, options.start, options.seed),
-            learning_rate=options.learning_rate,
-            initial_std=options.initial_std,
             seed=options.seed,
             report=report,
+            **_settings(options),
         )
+
+
+def _settings(options: Identify) -> dict[str, float]:
+    """What was given; the rest is as `identify` has it."""
+    given = {name: getattr(options, name) for name in ("learning_rate", "initial_std")}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _table(problem: Any, result: Result) -> str:

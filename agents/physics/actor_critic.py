@@ -102,7 +102,7 @@ class WindowActorCritic(FirstOrder):
 
     def iterate(self) -> dict[str, Tensor]:
         """One window: the policy, what weighs its entropy, the values."""
-        watch = Watch(self.clip_adjoint)
+        watch = Watch(self.clip_adjoint, self.clip_action)
         window = self.require_stage().window(self.draw, self.window, watch)
         rewards = self.rewards(window)
         # The norm stands still until the values have seen this window as the policy saw it.

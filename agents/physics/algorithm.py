@@ -38,6 +38,7 @@ class FirstOrder(Learner):
         normalize: normalise observations by their running mean and variance, which stand still
             within a window.
         clip_adjoint: bound on the norm of an environment's adjoint state, at every step; 0: none.
+        clip_action: bound on that of its adjoint action; 0: none.
         max_grad_norm: bound on the norm of a network's gradient.
         seed: of everything random; None: another one each time.
         device: cpu, cuda:0 or auto.
@@ -69,6 +70,7 @@ class FirstOrder(Learner):
         net_arch: Sequence[int] = (128, 64, 32),
         normalize: bool = True,
         clip_adjoint: float = 0.0,
+        clip_action: float = 0.0,
         max_grad_norm: float = 1.0,
         seed: int | None = None,
         device: torch.device | str = "cpu",
@@ -79,13 +81,14 @@ class FirstOrder(Learner):
         check_range("learning_rate", learning_rate, above=0.0)
         if final_learning_rate is not None:
             check_range("final_learning_rate", final_learning_rate, above=0.0)
-        check_range("clip_adjoint", clip_adjoint, at_least=0.0)
+        for name, value in (("clip_adjoint", clip_adjoint), ("clip_action", clip_action)):
+            check_range(name, value, at_least=0.0)
         check_range("max_grad_norm", max_grad_norm, above=0.0)
         if not net_arch or min(net_arch) < 1:
             raise ConfigurationError(f"net_arch = {net_arch} must name widths of at least 1")
         self.learning_rate, self.final_learning_rate = learning_rate, final_learning_rate
         self.net_arch, self.max_grad_norm = tuple(net_arch), max_grad_norm
-        self.clip_adjoint = clip_adjoint
+        self.clip_adjoint, self.clip_action = clip_adjoint, clip_action
         self.begin(seed, device, tensorboard_log)
         self.env = None if eval_env is None else as_vec_env(eval_env, device=str(self.device))
         self._connect(env, num_envs, seed, task_options or {})

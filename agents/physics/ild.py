@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.demonstrations import Demonstration, as_demonstration, require_continued
+from agents.environments import make_vec
 from agents.physics.adjoints import Watch
 from agents.physics.algorithm import FirstOrder
 from agents.physics.episodes import Episode, Episodes
@@ -101,8 +102,7 @@ class ILD(FirstOrder):
         require_one_of("loss", loss, DISTANCES)
         require_count("truncation", truncation, 0)
         require_count("warmup", warmup, 0)
-        for name, value in (("kappa", kappa), ("clip_action", clip_action)):
-            check_range(name, value, at_least=0.0)
+        check_range("kappa", kappa, at_least=0.0)
         check_range("reverse_discount", reverse_discount, above=0.0, at_most=1.0)
         check_range("initial_std", initial_std, above=0.0)
         for name, value in (("state", state_weight), ("action", action_weight)):
@@ -112,11 +112,16 @@ class ILD(FirstOrder):
         self.reverse_discount = reverse_discount
         self.state_weight, self.action_weight = state_weight, action_weight
         self.entropy_weight, self.squash, self.truncation = entropy_weight, squash, truncation
-        self.clip_action, self.warmup, self.keep_best = clip_action, warmup, keep_best
+        self.warmup, self.keep_best = warmup, keep_best
         self.initial_std = initial_std
         self.demonstration = as_demonstration(demonstration)
         if self.demonstration is not None and isinstance(env, str):
             self.demonstration.require_task(env)
+        chosen = {} if self.demonstration is None else self.demonstration.start_options()
+        if chosen and isinstance(eval_env, str):
+            # It is judged by the goal that it was shown.
+            device = str(options.get("device", "cpu"))
+            eval_env = make_vec(eval_env, device=device, reset_options=chosen)
         super().__init__(
             env,
             eval_env,
@@ -124,6 +129,7 @@ class ILD(FirstOrder):
             learning_rate=learning_rate,
             net_arch=net_arch,
             clip_adjoint=clip_adjoint,
+            clip_action=clip_action,
             max_grad_norm=max_grad_norm,
             **options,
         )

@@ -33,6 +33,8 @@ class TrainFirstOrder(TrainRun):
     """Normalise observations by their running mean and deviation."""
     clip_adjoint: float = 0.0
     """Bound on the norm of an environment's adjoint state at every step; 0: none."""
+    clip_action: float = 0.0
+    """Bound on the norm of its adjoint action; 0: none."""
     max_grad_norm: float = 1.0
     """Bound on the norm of a network's gradient."""
     size: str = "small"
@@ -46,6 +48,7 @@ class TrainFirstOrder(TrainRun):
         for name in ("learning_rate", "final_learning_rate", "max_grad_norm"):
             check_real(self, name, above=0.0)
         check_real(self, "clip_adjoint", at_least=0.0)
+        check_real(self, "clip_action", at_least=0.0)
         check_widths(self)
 
 

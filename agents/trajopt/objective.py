@@ -28,8 +28,20 @@ def check_schemes(schemes: Schemes, task: Task, policy: Policy | None = None) ->
             f"{type(task).__name__} has no target points, so no {schemes.loss!r} loss; use "
             "loss='reward'"
         )
+    if schemes.softness:
+        _check_softness(schemes.softness, task)
     if schemes.attraction and not task.scene.tools:
         raise ConfigurationError(f"{type(task).__name__} has no tools to attract; use attraction=0")
+
+
+def _check_softness(softness: float, task: Task) -> None:
+    tools = [tool.softness for tool in task.scene.tools]
+    if set(tools) != {softness}:
+        raise ConfigurationError(
+            f"softness = {softness:g} is built into a task's tools, and those of "
+            f"{type(task).__name__} have {tools}: make it with "
+            f"simenv.functional(…, softness={softness:g}), and let a hard one judge (judge=…)"
+        )
 
 
 def gain(schemes: Schemes, task: Task, reward: Tensor, after: State) -> Tensor:

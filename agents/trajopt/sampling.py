@@ -54,6 +54,7 @@ def sample(
     """
     require_count("iterations", iterations)
     schemes = schemes or Schemes()
+    schemes.require_no_gradients(type(sampler).__name__)
     check_schemes(schemes, functional.task)
     judge = judge or functional
     lone = policy.copies(judge.num_envs)

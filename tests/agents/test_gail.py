@@ -14,6 +14,7 @@ from agents.demonstrations import Demonstration, demonstrate
 from agents.environments import make_vec
 from agents.gail import GAIL
 from agents.options import Resume
+from agents.physics.ild import ILD
 from agents.replay import Batch
 from agents.training import load_agent, make_environment, resume, train
 from simenv.errors import CheckpointError, ConfigurationError, DatasetError
@@ -177,6 +178,11 @@ def test_environments_pursue_the_goal_that_was_shown(tmp_path):
         seen = env.reset()
     goal = demonstration.features[0, -len(demonstration.goal) :]
     np.testing.assert_allclose(seen[:, -len(goal) :], [goal, goal], rtol=1e-6)
+    model = GAIL("MlpPolicy", task_id, demonstration=demonstration, num_envs=2, **TINY)
+    seen = model.env.reset()
+    np.testing.assert_allclose(seen[:, -len(goal) :], [goal, goal], rtol=1e-6)
+    judge = ILD(task_id, task_id, demonstration=demonstration, num_envs=1, net_arch=(8,)).env
+    np.testing.assert_allclose(judge.reset()[:, -len(goal) :], [goal], rtol=1e-6)
 
 
 def test_a_run(tmp_path):

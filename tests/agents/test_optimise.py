@@ -143,6 +143,11 @@ def test_beginning_where_another_run_ended(tmp_path):
         ),
         ({"method": "cem", "schemes": Schemes(window=20)}, "window"),
         ({"method": "cem", "iterations": 0}, "iterations = 0"),
+        ({"method": "cem", "learning_rate": 0.5}, "learning_rate = 0.5 .* cem uses none"),
+        (
+            {"method": "icem", "receding": 5, "schemes": Schemes(keep_best=False)},
+            "keep_best or not; leave it out",
+        ),
         ({"method": "cem", "population": 0}, "population = 0"),
     ],
 )

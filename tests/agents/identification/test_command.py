@@ -30,7 +30,8 @@ def command(line: str) -> int:
 @pytest.mark.parametrize(("method", "batch"), [("adam", 1), ("cmaes", 4)])
 def test_run_folder(work, capsys, method, batch):
     """Config, a row per batch with what it cost, and the best values, which are printed too."""
-    line = f"identify MaterialID-Jelly --method {method} --population 4 --seed 2 {SHORT}"
+    sets = f"--population {batch}" if batch > 1 else ""
+    line = f"identify MaterialID-Jelly --method {method} {sets} --seed 2 {SHORT}"
     assert command(line) == 0
     shown = capsys.readouterr().out
     run = Run(work / f"runs/MaterialID-Jelly-v0-{method}-2")
@@ -88,7 +89,7 @@ def test_plot_against_steps(work):
         (f"optimise {JELLY}", "is an identification problem, not a task: 'simenv identify'"),
         (f"train sac {JELLY}", "is an identification problem, not a task: 'simenv identify'"),
         (f"identify {JELLY} --learning-rate 0", "learning_rate = 0.0 must be"),
-        (f"identify {JELLY} --initial-std nan", "initial_std = nan must be"),
+        (f"identify {JELLY} --method cbo --initial-std nan", "initial_std = nan must be"),
         (f"identify {JELLY} --size huge", "size 'huge' is not one of"),
     ],
 )
@@ -99,7 +100,18 @@ def test_mistakes(work, capsys, line, words):
     assert list(work.iterdir()) == []
 
 
-@pytest.mark.parametrize("option", ["--iterations 0", "--population 2", "--method newton"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--iterations 0",
+        "--method cbo --population 2",
+        "--method newton",
+        "--population 4",
+        "--initial-std 0.5",
+        "--method lbfgs --learning-rate 0.1",
+        "--method cmaes --learning-rate 0.1",
+    ],
+)
 def test_options_out_of_bounds(work, option):
     """The parser refuses them."""
     with pytest.raises(SystemExit) as stop:

@@ -134,7 +134,7 @@ def test_every_switch_changes_what_is_learnt(option, short):
     torch.manual_seed(0)
     plain = make(short).learn(18)
     other = make(short, **option).learn(18)
-    mine, theirs = plain.actor.state_dict(), other.actor.state_dict()
+    mine, theirs = plain.actor.network.state_dict(), other.actor.network.state_dict()
     same = all(torch.equal(mine[name], theirs[name]) for name in mine)
     assert not same
 

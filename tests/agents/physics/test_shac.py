@@ -171,6 +171,18 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_said_where():
         model.learn(12 * PATIENCE)
 
 
+def test_a_gradient_whose_norm_overflows_is_skipped():
+    """Its numbers are finite, but the clip would make zeros of them."""
+    model = make(SHAC, normalize=False)
+    reward = model.functional.reward
+    model.functional.reward = lambda *step: reward(*step) + 1e22 * step[1].sum(dim=1)
+    before = [p.clone() for p in model.actor.parameters()]
+    with pytest.warns(RuntimeWarning, match="actor_loss or its gradient is not finite"):
+        model.learn(24)
+    assert all(map(torch.equal, before, model.actor.parameters()))
+    assert model.guard.skipped > 0
+
+
 @pytest.mark.parametrize("agent", AGENTS)
 def test_goes_on_exactly(agent, tmp_path):
     """From a checkpoint in the middle of episodes to the same bits."""
@@ -234,12 +246,12 @@ def test_options_outside_their_bounds(agent, option):
 
 def test_adjoints_are_clipped_where_asked():
     """The window's watch has the agent's bound."""
-    model, seen = make(SHAC, clip_adjoint=0.25), []
+    model, seen = make(SHAC, clip_adjoint=0.25, clip_action=0.5), []
     stage = model.require_stage()
     inner = stage.window
     stage.window = lambda policy, steps, watch: seen.append(watch) or inner(policy, steps, watch)
     model.iterate()
-    assert seen == [Watch(clip=0.25)]
+    assert seen == [Watch(clip=0.25, clip_action=0.5)]
 
 
 def test_draws_carry_gradients_to_the_state():

@@ -122,6 +122,7 @@ def test_window_keeps_the_rewards():
         ("window", -1),
         ("softness", -1.0),
         ("loss_growth", 0),
+        ("min_gain", -0.1),
         ("freeze", -2),
     ],
 )

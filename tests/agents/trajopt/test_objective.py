@@ -114,6 +114,23 @@ def test_switches_that_a_task_cannot_serve():
         check_schemes(Schemes(attraction=1.0), task)
 
 
+def test_softness_is_the_tasks_own(reach):
+    """A switch that the task's tools do not have would change nothing."""
+    check_schemes(Schemes(softness=20.0), reach.task)
+    bare = Reach()
+    bare.scene.rigids.clear()
+    for task, found in ((reach.task, r"\[20.0\]"), (bare, r"\[\]")):
+        with pytest.raises(ConfigurationError, match=rf"softness = 666 .* Reach have {found}"):
+            check_schemes(Schemes(softness=666.0), task)
+
+
+@pytest.mark.parametrize("given", [{"loss_growth": 5}, {"patience": 2}, {"min_gain": 0.1}])
+def test_growth_needs_a_window_to_grow(given):
+    """Without `loss_start` all steps count from the start."""
+    with pytest.raises(ConfigurationError, match=rf"{next(iter(given))}.* give loss_start too"):
+        Schemes(**given)
+
+
 def test_pointwise_loss_of_an_exact_match_has_a_gradient(reach):
     """Where every particle is in its place the loss is zero, and its slope finite."""
     state = reach.initial(0)

@@ -124,6 +124,22 @@ def test_clip_bounds_each_environment(clip):
     assert clipped[0].all(axis=1).tolist() == [False, True, True]
 
 
+def test_adjoints_of_actions_are_bounded_and_normalised():
+    """Slopes above the bound come down to it; normalised, smaller ones come up to it."""
+    toy = Toy(num_envs=3, horizon=T, weights=(0.01, 1.0, 100.0))
+    norms = []
+    for schemes in ({}, {"clip_action": 0.1}, {"clip_action": 0.1, "normalize": True}):
+        actions = draw(toy)
+        run = rollout(toy, replay(actions), toy.initial(), schemes=Schemes(window=0, **schemes))
+        run.rewards.sum().backward()
+        norms.append(actions.grad.norm(dim=-1))
+    free, bounded, normal = norms
+    assert (free > 0.1).any()
+    assert (free < 0.1).any()
+    torch.testing.assert_close(bounded, free.clamp(max=0.1))
+    torch.testing.assert_close(normal, torch.full_like(free, 0.1))
+
+
 def test_clip_on_the_walker(walker):
     """A bound above every norm changes nothing; a tiny one leaves each step its own reward."""
     gradients = []

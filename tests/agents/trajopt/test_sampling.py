@@ -108,6 +108,12 @@ def test_the_last_answer(keep_best, rests):
     assert (result.best_return == pytest.approx(-4 * 0.34, rel=1e-5)) is rests
 
 
+def test_switches_of_gradients_are_refused():
+    """They would change nothing."""
+    with pytest.raises(ConfigurationError, match=r"\['clip'\] shape gradients, and CEM uses none"):
+        solve("cem", iterations=1, schemes=Schemes(clip=1.0))
+
+
 def test_nothing_finite_is_said():
     """Where no candidate gives a number there is no result, and no silence."""
     toy = Toy(num_envs=5, horizon=2, weights=(float("nan"),) * 5)
