@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -136,6 +136,15 @@ def draw(done: Sequence[Training], path: Path) -> None:
     figure.savefig(path)
 
 
+def plan(agents: Iterable[str], seeds: Iterable[int], out: Path) -> list[Training]:
+    """Trainings of some agents, each its first seed before any its second."""
+    return [
+        Training(agent, seed, out)
+        for seed in dict.fromkeys(seeds)
+        for agent in dict.fromkeys(agents)
+    ]
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Train and tabulate; the exit code (see `processes.command`)."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -143,12 +152,10 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     add_options(parser, "runs/first_order")
     options = parser.parse_args(words)
-    wanted = [
-        Training(agent, seed, options.out)
-        for seed in dict.fromkeys(options.seeds)
-        for agent in dict.fromkeys(options.agents)
-    ]
-    return command(options, wanted, partial(report, wanted, options.out))
+    wanted = plan(options.agents, options.seeds, options.out)
+    # What the other agent has done with these seeds stays in the table.
+    every = plan(STEPS, options.seeds, options.out)
+    return command(options, wanted, partial(report, every, options.out))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import signal
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,16 @@ def test_a_run_is_held_against_the_rival_of_its_seed(tmp_path, monkeypatch):
     assert [row["reached"] for row in kept] == ["20", "4", ""]
     assert "| shac | 1 | 4 | 99.0 | 4 | 99.0 | – | 9.0 |" in (tmp_path / "table.md").read_text()
     assert (tmp_path / "curves.png").stat().st_size > 1_000
+
+
+def test_the_other_agent_stays_in_the_table(tmp_path, monkeypatch):
+    """Where only one is asked for, it is held against what is there."""
+    finish(Training("sac", 0, tmp_path), {10: 5.0}, monkeypatch)
+    finish(Training("shac", 0, tmp_path), {2: 6.0}, monkeypatch)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: signal.SIG_DFL)
+    assert first_order.main(["--agents", "shac", "--seeds", "0", "--out", str(tmp_path)]) == 0
+    kept = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))
+    assert [(row["agent"], row["reached"]) for row in kept] == [("sac", "10"), ("shac", "2")]
 
 
 def test_commands_take_the_presets_and_a_fifth_of_the_steps(capsys):
