@@ -119,24 +119,28 @@ class Optimise:
                 f"learning_rate = {self.learning_rate:g} is a step size along gradients, and "
                 f"{self.method} uses none; leave it out"
             )
-        if self.receding and (self.policy not in ("gait", "plan") or self.knots):
-            raise ConfigurationError(
-                f"a receding horizon plans an action per step; leave out policy = {self.policy!r} "
-                f"and knots = {self.knots}"
-            )
-        if self.receding and self.initial is not None:
-            raise ConfigurationError("a receding horizon begins with no plan; leave out initial")
-        if self.receding and not self.schemes.keep_best:
-            raise ConfigurationError(
-                "a receding horizon keeps the actions that it took, whether keep_best or not; "
-                "leave it out"
-            )
+        if self.receding:
+            self._check_receding()
         several = self.receding and self.iterations > 1
         if self.method == "icem" and not several and self.sampling.decay is not None:
             raise ConfigurationError(
                 f"decay = {self.sampling.decay:g} shrinks the populations of one step's search, "
                 f"which takes receding and iterations of at least 2; these are {self.receding} and "
                 f"{self.iterations}: leave decay out, or give both"
+            )
+
+    def _check_receding(self) -> None:
+        if self.policy not in ("gait", "plan") or self.knots:
+            raise ConfigurationError(
+                f"a receding horizon plans an action per step; leave out policy = {self.policy!r} "
+                f"and knots = {self.knots}"
+            )
+        if self.initial is not None:
+            raise ConfigurationError("a receding horizon begins with no plan; leave out initial")
+        if not self.schemes.keep_best:
+            raise ConfigurationError(
+                "a receding horizon keeps the actions that it took, whether keep_best or not; "
+                "leave it out"
             )
 
     @property
