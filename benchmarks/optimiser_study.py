@@ -108,7 +108,8 @@ ABLATIONS = {
         2, "--method adam --population 2 --loss-start 30 --loss-growth 30 --patience 1"
     ),
     # What is soft is judged by a hard rollout more.
-    "adam, softness 666": Method(4, "--method adam --population 2 --softness 666", toolless=False),
+    "adam, softness 100": Method(4, "--method adam --population 2 --softness 100", toolless=False),
+    "adam, attraction 1": Method(2, "--method adam --population 2 --attraction 1", toolless=False),
 }
 SEARCHES = METHODS | ABLATIONS
 SAC = "sac"
