@@ -1,7 +1,7 @@
 """Imitation of one demonstration by ILD, behavioural cloning and GAIL; how far it carries.
 
-    python -m benchmarks.imitation [--tasks walker rope] [--seeds 0 1 2] [--jobs 2] [--out FOLDER]
-                                    [--dry-run]
+    python -m benchmarks.imitation [--tasks walker rope] [--methods ild gail] [--seeds 0 1 2]
+                                    [--jobs 2] [--out FOLDER] [--dry-run]
 
 The demonstration is an episode of an optimised gait on the walker, and the suite's baseline on the
 rope, from the start of seed 0. Every policy is played deterministically for 20 episodes on each of
@@ -68,6 +68,8 @@ STARTS: dict[str, dict[str, bool]] = {
     "pose": {"pose": True},
     "material": {"material": True},
 }
+METHODS = ("ild", "gail")
+"""Beside behavioural cloning."""
 CLONING = 2_000
 """Updates of behavioural cloning."""
 EPISODES, SEED = 20, 20_000
@@ -157,8 +159,8 @@ class Training(jobs.Training):
 
     @property
     def name(self) -> str:
-        """Of the run's folder."""
-        return f"{self.group}-seed{self.seed}"
+        """Of the run's folder: another command is another run."""
+        return f"{self.group}-{jobs.digest(self.command())}-seed{self.seed}"
 
     @property
     def guess(self) -> float:
@@ -181,13 +183,17 @@ class Training(jobs.Training):
         task = TASKS[self.task]
         return task.ild_steps if self.method == "ild" else task.gail_steps
 
-    def begin(self) -> list[str]:
-        """The command."""
+    def command(self) -> list[str]:
+        """The command without its files."""
         task, every = TASKS[self.task], str(self.steps // 4)
-        words = ["train", self.method, task.id, "--demo", str(self.show.file)]
+        words = ["train", self.method, task.id]
         words += ["--steps", str(self.steps), "--eval-every", every, "--save-every", every]
         words += task.ild.split() if self.method == "ild" else []
         return [*words, "--seed", str(self.seed)]
+
+    def begin(self) -> list[str]:
+        """The command."""
+        return [*self.command(), "--demo", str(self.show.file)]
 
     def told(self) -> dict[str, Any]:
         """What makes it the agent that it is: its last checkpoint, options included."""
@@ -237,7 +243,7 @@ def plan(options: argparse.Namespace) -> tuple[list[Job], list[Training | Clonin
         Training(show.task, method, seed, options.out)
         for seed in seeds
         for show in shows
-        for method in ("ild", "gail")
+        for method in dict.fromkeys(options.methods)
     ]
     clones = [Cloning(show.task, seed, options.out) for show in shows for seed in seeds]
     return [*searches, *shows, *trainings], [*clones, *trainings]
@@ -313,6 +319,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     add_options(parser, "runs/imitation")
     options = parser.parse_args(words)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import shlex
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agents.datasets.experts import finished
 from agents.runs import Run
+
+
+def digest(command: Sequence[str]) -> str:
+    """Six digits by which runs of other commands have other folders."""
+    return hashlib.sha256(shlex.join(command).encode()).hexdigest()[:6]
 
 
 class RunJob(ABC):

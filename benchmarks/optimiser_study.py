@@ -22,8 +22,6 @@ costs.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -143,8 +141,7 @@ class Trial(jobs.RunJob):
     @property
     def name(self) -> str:
         """Of the run's folder: another command is another run."""
-        digest = hashlib.sha256(shlex.join(self.command()).encode()).hexdigest()
-        return f"{self.group}-{digest[:6]}-seed{self.seed}"
+        return f"{self.group}-{jobs.digest(self.command())}-seed{self.seed}"
 
     def command(self) -> list[str]:
         """The command that begins it, without its folder."""
