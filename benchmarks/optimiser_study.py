@@ -78,14 +78,17 @@ class Method(NamedTuple):
         flags: of `simenv optimise`.
         last: rollouts after the last iteration.
         toolless: whether it means anything on a task without tools.
+        times: by which it has the steps of the others.
     """
 
     rollouts: int
     flags: str
     last: int = 0
     toolless: bool = True
+    times: int = 1
 
 
+CBO = "--method cbo --population 9 --diffusion 1.1 --time-step 1 --inverse-temperature 0.5"
 METHODS = {
     "adam": Method(2, "--method adam --population 2"),
     "lbfgs": Method(2, "--method lbfgs --population 2"),
@@ -93,11 +96,7 @@ METHODS = {
     "cmaes": Method(10, "--method cmaes --population 9", last=1),
     "mppi": Method(10, "--method mppi --population 9 --temperature 2 --std 0.3", last=1),
     # Few populations want long steps.
-    "cbo": Method(
-        10,
-        "--method cbo --population 9 --diffusion 1.1 --time-step 1 --inverse-temperature 0.5",
-        last=1,
-    ),
+    "cbo": Method(10, CBO, last=1),
 }
 """Of samplers an iteration takes the population and the answer so far, and there is one at last."""
 ABLATIONS = {
@@ -109,7 +108,9 @@ ABLATIONS = {
     "adam, softness 100": Method(4, "--method adam --population 2 --softness 100", toolless=False),
     "adam, attraction 1": Method(2, "--method adam --population 2 --attraction 1", toolless=False),
 }
-SEARCHES = METHODS | ABLATIONS
+EQUAL_TIME = {"cbo, steps x 4": Method(10, CBO, last=1, times=4)}
+"""A gradient's step takes four to five times as long as a sampler's."""
+SEARCHES = METHODS | ABLATIONS | EQUAL_TIME
 SAC = "sac"
 
 
@@ -189,7 +190,7 @@ class Search(Trial, jobs.Search):
     def iterations(self) -> int:
         """As many as the steps allow."""
         task, search = TASKS[self.task], SEARCHES[self.method]
-        episodes = task.steps // IDS[task.id].horizon
+        episodes = search.times * task.steps // IDS[task.id].horizon
         return (episodes - search.last) // search.rollouts
 
     def command(self) -> list[str]:
