@@ -154,7 +154,7 @@ def draw(runs: Sequence[Run], sets: Sequence[Sequence[str]], path: Path) -> None
             _panel(axes, task, methods, runs)
         panels[0].set_ylabel("best score so far")
         known = dict(zip(*reversed(_legend(panels)), strict=True))
-        part.legend(known.values(), known, loc="outside lower center", ncols=7, frameon=False)
+        part.legend(known.values(), known, loc="outside lower center", ncols=8, frameon=False)
     figure.savefig(path)
 
 
