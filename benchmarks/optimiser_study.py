@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -144,9 +145,9 @@ class Trial(jobs.RunJob):
         """Of the run's folder: another command is another run."""
         return f"{self.group}-{jobs.digest(self.command())}-seed{self.seed}"
 
+    @abstractmethod
     def command(self) -> list[str]:
         """The command that begins it, without its folder."""
-        raise NotImplementedError
 
     def done(self) -> bool:
         """Whether its curve is kept, or its run finished."""

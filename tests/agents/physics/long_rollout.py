@@ -12,7 +12,7 @@ from torch import Tensor
 import simenv
 from agents.physics.episodes import Episodes
 from agents.physics.shac import SHAC
-from agents.physics.windows import Drawn, Stage
+from agents.physics.windows import Stage
 from agents.schemes import Schemes
 from agents.trajopt import rollout
 
@@ -24,18 +24,15 @@ def gain_of(way: str) -> Callable[[int], Tensor]:
     functional = simenv.functional("simenv/SoftWalker2D-v0", num_envs=1)
     model = SHAC(functional, net_arch=(8,), critic_arch=(8,), normalize=False, seed=0)
 
-    def draw(observations: Tensor, t: int = 0) -> Drawn:
-        return model.draw(observations)
-
     def window(steps: int) -> Tensor:
-        return Stage(functional).window(draw, steps).rewards.sum()
+        return Stage(functional).window(model.draw, steps).rewards.sum()
 
     def imitation(steps: int) -> Tensor:
         measure = lambda state: state.x.mean(dim=1)  # noqa: E731
-        return Episodes(functional).play(draw, measure, steps).matched.sum()
+        return Episodes(functional).play(model.draw, measure, steps).matched.sum()
 
     def optimisation(steps: int) -> Tensor:
-        controller = lambda seen, t: draw(seen).actions  # noqa: E731
+        controller = lambda seen, t: model.draw(seen).actions  # noqa: E731
         start, whole = functional.initial(0), Schemes(window=0)
         return rollout(functional, controller, start, schemes=whole, steps=steps).rewards.sum()
 
