@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -79,9 +78,7 @@ def write_curves(out: Path, curves: Mapping[str, Curve]) -> None:
         for step, value in zip(curve.steps, curve.returns, strict=True)
     ]
     if rows:
-        # Whoever is stopped while writing keeps what was there.
-        write_rows(out / f"{CURVES}.part", rows)
-        os.replace(out / f"{CURVES}.part", out / CURVES)
+        write_rows(out / CURVES, rows)
 
 
 def reached(curve: dict[str, list[float]], bound: float) -> int | str:
