@@ -87,10 +87,12 @@ class CMAES(Sampler):
     def learn(self, plans: Tensor, costs: Tensor) -> None:
         """Tell the package; draws that were clipped count as drawn, farther out a little dearer."""
         drawn = torch.as_tensor(np.stack(self._drawn), dtype=torch.float64)
-        excess = drawn - drawn.clamp(self.low, self.high)
-        finite = torch.isfinite(costs)
-        told = torch.where(finite, costs, costs[finite].max() + 1.0).cpu()
-        # In units of the costs, so that the mean does not wander off where nothing pulls it back.
-        told = told + excess.square().sum(dim=1) * max(1.0, float(told.std()))
+        excess = (drawn - drawn.clamp(self.low, self.high)).square().sum(dim=1)
+        costs = costs.cpu()
+        known = costs[torch.isfinite(costs)]
+        # In units of the costs, so that the mean does not wander off where nothing pulls it back,
+        # and no scale of the costs changes the search; only the order counts where all are equal.
+        unit = float(known.std(correction=0)) or 1.0
+        told = costs.where(torch.isfinite(costs), known.max() + unit) + unit * excess
         self._strategy.tell(self._drawn, told.tolist())
         self.mean = torch.as_tensor(self._strategy.mean, dtype=torch.float64).reshape(self.shape)

@@ -112,6 +112,21 @@ def test_no_infinity_is_the_best(name):
     assert torch.equal(sampler.plan, before)
 
 
+@pytest.mark.parametrize("name", ["cem", "icem", "cmaes"])
+def test_the_scale_of_costs_does_not_matter(name):
+    """Bit by bit, for a power of two; plans are drawn beyond the bounds, and some fail."""
+
+    def far(scale):
+        def costs(plans):
+            apart = scale * (plans - 0.95).square().sum(dim=(1, 2)).double()
+            return apart.masked_fill(plans[:, 0, 0] < -0.9, torch.nan)
+
+        return costs
+
+    one, small = (run(SMALL[name](), far(scale), 60) for scale in (1.0, 2.0**-13))
+    assert torch.equal(one.ask(), small.ask())
+
+
 def test_another_number_of_costs_is_refused():
     """With both numbers."""
     sampler = SMALL["cem"]()
