@@ -13,7 +13,7 @@ WINDOWS = {"adam": 20, "lbfgs": 0}
 """Windows of gradient truncation that methods have by themselves."""
 
 
-OF_WINDOW = ("loss_growth", "patience", "min_gain")
+OF_WINDOW = ("loss_growth", "patience", "min_gain", "freeze")
 """Switches of an expanding loss window."""
 OF_GRADIENTS = (
     "window",
@@ -49,8 +49,9 @@ class Schemes:
     min_gain: float = 1e-3
     """Share of the loss by which a better one must be better; less is standing still."""
     freeze: int = 0
-    """Keep actions older than this many steps before the end of the loss window; 0: none. For
-    policies with an action per step: open-loop and plan, without knots."""
+    """Keep actions older than this many steps before the end of the loss window, once an earlier
+    window had them; 0: none. For policies with an action per step: open-loop and plan, without
+    knots."""
     clip: float = 0.0
     """Clip the norm of the adjoint state at every step to this; 0 leaves it."""
     clip_action: float = 0.0
@@ -76,7 +77,7 @@ class Schemes:
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigurationError(f"{name} = {value} must be finite and >= 0")
         if not self.loss_start and (given := self._changed(OF_WINDOW)):
-            raise ConfigurationError(f"{given} say how the loss window grows; give loss_start too")
+            raise ConfigurationError(f"{given} go with a growing loss window; give loss_start too")
         if self.normalize and not (self.clip or self.clip_action):
             raise ConfigurationError("normalize needs a norm to bring adjoints to: clip, such as 1")
 

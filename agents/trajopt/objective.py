@@ -76,16 +76,24 @@ class LossWindow:
     def __init__(self, schemes: Schemes, horizon: int) -> None:
         self.schemes, self.horizon = schemes, horizon
         self.steps = min(schemes.loss_start or horizon, horizon)
+        self._before = 0
         self._best: float | None = None
         self._stale = 0
 
     @property
     def frozen(self) -> int:
-        """Steps at the beginning whose actions are kept."""
-        return max(0, self.steps - self.schemes.freeze) if self.schemes.freeze else 0
+        """Steps at the beginning whose actions are kept, all of which an earlier window moved."""
+        if not self.schemes.freeze:
+            return 0
+        return max(0, min(self._before, self.steps - self.schemes.freeze))
 
     def see(self, objective: float) -> bool:
-        """Take note of an iteration's objective over the present window; whether that grows."""
+        """Take note of an iteration's objective over the present window; whether that grows.
+
+        One that is not finite, as every set broke, says nothing.
+        """
+        if not math.isfinite(objective):
+            return False
         least = self.schemes.min_gain
         if self._best is None or objective - self._best > least * abs(self._best):
             self._best, self._stale = objective, 0
@@ -94,6 +102,7 @@ class LossWindow:
             self._stale += 1
         if self._stale < self.schemes.patience or self.steps >= self.horizon:
             return False
+        self._before = self.steps
         self.steps = min(self.steps + self.schemes.loss_growth, self.horizon)
         self._best, self._stale = None, 0
         return True

@@ -167,7 +167,7 @@ def test_knots_of_a_gait_are_refused(tmp_path):
 def test_a_frozen_gait_is_refused(tmp_path):
     """Before anything is written."""
     with pytest.raises(ConfigurationError, match=r"freeze = 5 .* Gait"):
-        run_optimise(Optimise(ROPE, schemes=Schemes(freeze=5), out=tmp_path / "run"))
+        run_optimise(Optimise(ROPE, schemes=Schemes(loss_start=9, freeze=5), out=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 

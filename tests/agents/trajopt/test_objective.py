@@ -25,7 +25,22 @@ def test_loss_window_grows_when_the_loss_stands_still():
         seen.append((window.steps, window.frozen))
         window.see(objective)
     assert [steps for steps, _ in seen] == [4, 4, 4, 4, 9, 9, 9, 10, 10, 10]
-    assert [frozen for _, frozen in seen] == [max(0, steps - 3) for steps, _ in seen]
+    # What only the present window has is moved by it, however large its growth.
+    assert [frozen for _, frozen in seen] == [0, 0, 0, 0, 4, 4, 4, 7, 7, 7]
+
+
+def test_an_iteration_that_broke_says_nothing_of_the_loss():
+    """The window waits for it, and what comes after is progress."""
+    window = LossWindow(Schemes(loss_start=4, patience=3), HORIZON)
+    assert not any(window.see(-float("inf")) for _ in range(9))
+    assert not any(window.see(objective) for objective in (-20.0, -10.0, -5.0, -2.0, -1.0, -0.5))
+    assert [window.see(-0.5) for _ in range(3)] == [False, False, True]
+
+
+def test_freezing_without_a_growing_window_is_refused():
+    """It would keep what was never moved."""
+    with pytest.raises(ConfigurationError, match=r"'freeze'.*loss_start"):
+        Schemes(freeze=2)
 
 
 def test_a_loss_that_creeps_stands_still():
