@@ -97,6 +97,10 @@ class CBO(Sampler):
         shake = self.diffusion * math.sqrt(self.time_step) * size * self.noise(len(plans))
         self.particles = plans - self.drift * self.time_step * away + shake
 
+    def redraw(self) -> None:
+        """Particles that stayed where all of them failed would fail again: spread them anew."""
+        self.centre(self.mean)
+
     def centre(self, plan: Tensor) -> None:
         """Spread the particles about it."""
         plan = plan.to(self.device, torch.float32)

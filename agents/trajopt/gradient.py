@@ -66,12 +66,13 @@ def optimise(
         save: called with the best set whenever a better one is found.
 
     Raises:
-        ConfigurationError: an option outside its bounds.
+        ConfigurationError: an option outside its bounds, or not a set for every environment.
         SimenvError: no rollout had a finite return.
     """
     check_options(method=method, iterations=iterations, learning_rate=learning_rate)
     schemes = (schemes or Schemes()).of_method(method)
     check_schemes(schemes, functional.task, policy)
+    policy.require_sets(functional.num_envs)
     descent = DESCENTS[method](policy, learning_rate, iterations)
     keeper, start = Keeper(save, schemes.keep_best), one_start(functional, seed)
     start = repeated(start, functional.num_envs)
@@ -122,7 +123,7 @@ def _descend(descent: Descent, policy: Policy, run: Rollout, keeper: Keeper, fro
     usable = finite & torch.isfinite(losses.detach()) & ~run.failed
     step = run.watch.first_bad_step
     since = "" if step is None else f" from step {step} back"
-    _skip(~finite, keeper, "gradient of set {} not finite" + since + ": not updated")
+    _skip(~finite, keeper, "gradient of set {} not finite" + since + ": gone back half of the way")
     _skip(finite & ~usable, keeper, "a step of set {} broke: gone back half of the way")
     before = policy.table
     descent.step(losses.detach(), usable)

@@ -53,6 +53,14 @@ class Policy(nn.Module, ABC):
         for parameter, part in zip(self.parameters(), table.split(heights, dim=1), strict=True):
             parameter.copy_(part.reshape(parameter.shape))
 
+    def require_sets(self, num_envs: int) -> None:
+        """Raise ConfigurationError unless there is a set for every environment."""
+        if len(self.table) != num_envs:
+            raise ConfigurationError(
+                f"the policy has {len(self.table)} sets for {num_envs} environments; make it with "
+                f"make_policy(…, sets={num_envs})"
+            )
+
     @staticmethod
     def _rows(parameter: Tensor) -> Tensor:
         return parameter.reshape(len(parameter), -1, parameter.shape[-1])

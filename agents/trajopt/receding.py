@@ -9,7 +9,7 @@ from torch import Tensor
 
 from agents.trajopt.samplers import Sampler
 from agents.trajopt.trials import Trials
-from simenv.errors import require_count
+from simenv.errors import ConfigurationError, require_count
 from simenv.mpm import State
 
 
@@ -38,12 +38,20 @@ class Receding:
             horizon that is looked ahead.
         trials: of plans of that length, from states of the same task.
         iterations: of each search.
+
+    Raises:
+        ConfigurationError: plans that are shorter than the trials, or no iterations.
     """
 
     def __init__(self, make: Callable[[], Sampler], trials: Trials, iterations: int) -> None:
         require_count("iterations", iterations)
         self.make, self.trials, self.iterations = make, trials, iterations
         self.sampler = make()
+        if self.sampler.shape[0] < trials.steps:
+            raise ConfigurationError(
+                f"plans of {self.sampler.shape[0]} steps for trials of {trials.steps}: give the "
+                f"trials steps={self.sampler.shape[0]}, or the sampler longer plans"
+            )
 
     @torch.no_grad()
     def __call__(self, state: State, t: int) -> Tensor:

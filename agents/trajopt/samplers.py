@@ -67,7 +67,7 @@ class Sampler(ABC):
     def tell(self, costs: Tensor) -> None:
         """Learn from the costs (N,) of what was asked last; one that is not finite is the worst.
 
-        Where none is finite there is nothing to learn: what is asked next is drawn as before.
+        Where none is finite there is nothing to learn: what is asked next is drawn anew, as before.
 
         Raises:
             ShapeError: another number of costs.
@@ -77,6 +77,7 @@ class Sampler(ABC):
         costs = costs.masked_fill(~torch.isfinite(costs), math.inf)
         least = int(costs.argmin())
         if math.isinf(float(costs[least])):
+            self.redraw()
             return
         if float(costs[least]) < self.best_cost:
             self.best, self.best_cost = self._asked[least].clone(), float(costs[least])
@@ -98,6 +99,9 @@ class Sampler(ABC):
     @abstractmethod
     def centre(self, plan: Tensor) -> None:
         """Begin anew around a plan (T, A), with the spread of the start."""
+
+    def redraw(self) -> None:  # noqa: B027 - a hook, which most do not need
+        """See to it that other plans are asked next; nothing to do where `propose` draws."""
 
     def shift(self) -> None:
         """Go on one step later: what was planned for a step is now planned for the one before."""

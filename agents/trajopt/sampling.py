@@ -15,7 +15,7 @@ from agents.trajopt.rollout import one_start
 from agents.trajopt.samplers import Sampler
 from agents.trajopt.trials import Trials, Tried, by_table
 from simenv.envs.functional import Functional
-from simenv.errors import require_count
+from simenv.errors import expect_shape, require_count
 
 
 def sample(
@@ -49,13 +49,16 @@ def sample(
         save: called with the best set whenever a better one is found.
 
     Raises:
-        ConfigurationError: an option outside its bounds.
+        ConfigurationError: an option outside its bounds, or not a set for every environment.
+        ShapeError: a sampler of other tables than the policy's.
         SimenvError: no rollout had a finite return.
     """
     require_count("iterations", iterations)
     schemes = schemes or Schemes()
     schemes.require_no_gradients(type(sampler).__name__)
     check_schemes(schemes, functional.task)
+    policy.require_sets(functional.num_envs)
+    expect_shape("the sampler's plans (steps, actions)", sampler.shape, policy.table.shape[1:])
     judge = judge or functional
     lone = policy.copies(judge.num_envs)
     keeper, start = Keeper(save, schemes.keep_best), one_start(functional, seed)

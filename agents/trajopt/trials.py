@@ -51,7 +51,8 @@ class Trials:
         controller: of a batch of candidates (N, …): `by_plan`, or what `by_table` gives.
         schemes: what is gained by a step; None: the reward.
         steps: of a trial; None: the task's horizon.
-        value: of the state after a trial, (N,), for what follows; None: nothing does.
+        value: of the state after a trial, (N,), for what follows in the episode; None: nothing
+            does.
 
     Attributes:
         simulated: environment steps so far.
@@ -90,7 +91,8 @@ class Trials:
         )
         self.simulated += count * steps
         gains = run.gains.sum(dim=0)
-        if self.value is not None:
+        # Nothing counts beyond the end of the episode.
+        if self.value is not None and start.time + steps < self.functional.task.horizon:
             gains = gains + torch.where(run.alive, self.value(run.final), 0.0)
         sums = [s.masked_fill(run.failed, torch.nan) for s in (gains, run.rewards.sum(dim=0))]
         return Tried(*(column[: len(candidates)] for column in (*sums, run.success)))

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from agents.schemes import Schemes
-from agents.trajopt import gradient, make_policy, optimise, rollout
+from agents.trajopt import gradient, make_policy, optimise, rollout, sample
+from agents.trajopt.samplers import CEM
 from simenv.errors import ConfigurationError
 from tests.agents.toy import Toy
 
@@ -165,10 +166,29 @@ def test_frozen_actions_do_not_change(method, monkeypatch):
     schemes = Schemes(window=0, loss_start=3, loss_growth=1, patience=1, freeze=2)
     optimise(toy, policy, method=method, iterations=40, schemes=schemes)
     # The window grows at least three times, after Adam has gathered momentum.
-    assert {1, 2, 3, 4} <= {frozen for frozen, _ in seen}
+    assert sorted({frozen for frozen, _ in seen})[:4] == [0, 2, 3, 4]
     for (frozen, before), (_, after) in pairwise(seen):
         assert torch.equal(after[:, :frozen], before[:, :frozen])
     assert not torch.equal(seen[-1][1][:, 4:], seen[0][1][:, 4:])
+
+
+def test_every_action_has_its_time():
+    """Also where the window grows by more than what is not frozen."""
+    toy = Toy(horizon=12)
+    policy = make_policy("plan", toy.task, toy.num_envs)
+    before = policy.table
+    schemes = Schemes(window=0, loss_start=4, loss_growth=4, patience=1, freeze=2)
+    optimise(toy, policy, iterations=120, schemes=schemes)
+    assert (policy.table != before).flatten(2).any(dim=2).all()
+
+
+@pytest.mark.parametrize("search", ["optimise", "sample"])
+def test_a_set_for_every_environment(search):
+    """Another number is refused with both, and what to do."""
+    toy = Toy(num_envs=4)
+    policy = make_policy("plan", toy.task, 1)
+    with pytest.raises(ConfigurationError, match=r"1 sets for 4 environments.*sets=4"):
+        optimise(toy, policy) if search == "optimise" else sample(toy, policy, CEM(6, 2))
 
 
 @pytest.mark.parametrize(("kind", "knots"), [("gait", 0), ("feedback", 0), ("plan", 3)])
@@ -177,7 +197,7 @@ def test_only_actions_of_single_steps_can_be_frozen(kind, knots):
     toy = Toy()
     policy = make_policy(kind, toy.task, toy.num_envs, knots=knots)
     with pytest.raises(ConfigurationError, match=r"freeze = 2 keeps .* plan policy without knots"):
-        optimise(toy, policy, iterations=1, schemes=Schemes(freeze=2))
+        optimise(toy, policy, iterations=1, schemes=Schemes(loss_start=2, freeze=2))
 
 
 @pytest.mark.parametrize(("method", "window"), [("adam", 20), ("lbfgs", 0)])

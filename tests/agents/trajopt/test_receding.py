@@ -81,6 +81,13 @@ def test_a_plan_leads_to_rest():
     assert total > 1.1 * best
 
 
+def test_plans_shorter_than_trials_are_refused():
+    """With both lengths, before the first step."""
+    trials = Trials(DoubleIntegrator(4))
+    with pytest.raises(ConfigurationError, match=r"plans of 5 steps for trials of 200"):
+        Receding(lambda: CEM(5, 2), trials, iterations=1)
+
+
 def test_no_iterations_are_refused():
     """By name."""
     trials = Trials(DoubleIntegrator(4), steps=2)

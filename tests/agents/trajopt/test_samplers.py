@@ -112,6 +112,15 @@ def test_no_infinity_is_the_best(name):
     assert torch.equal(sampler.plan, before)
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_what_failed_is_not_asked_again(name):
+    """Where all costs are NaN others are drawn: the same ones would fail again."""
+    sampler = SMALL[name]()
+    asked = sampler.ask().clone()
+    sampler.tell(torch.full((len(asked),), torch.nan))
+    assert not (sampler.ask() == asked).all(dim=(1, 2)).any()
+
+
 @pytest.mark.parametrize("name", ["cem", "icem", "cmaes"])
 def test_the_scale_of_costs_does_not_matter(name):
     """Bit by bit, for a power of two; plans are drawn beyond the bounds, and some fail."""

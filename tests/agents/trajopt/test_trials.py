@@ -38,6 +38,15 @@ def test_nothing_follows_where_the_task_ended():
     assert torch.allclose(tried.gains, -start.x[0, 0].square().sum().expand(2))
 
 
+def test_nothing_follows_the_last_step_of_an_episode():
+    """Its value is of what comes after in the episode; one step earlier it counts."""
+    system = DoubleIntegrator(1, 5)
+    trials = Trials(system, steps=3, value=lambda state: torch.full((1,), 100.0))
+    start, still = system.initial(0), torch.zeros(1, 3, 2)
+    gains = [float(trials(start.replace(time=start.time + t), still).gains) for t in (1, 2)]
+    assert gains[0] - gains[1] == pytest.approx(100.0, rel=1e-5)
+
+
 def test_a_step_that_breaks_makes_a_trial_worthless():
     """Else a search would look for what breaks the simulator, where rewards are negative."""
     system = DoubleIntegrator(3)
