@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -113,10 +114,22 @@ class TrainRun:
 
 def check_widths(options: Any, name: str = "net_arch") -> None:
     """Raise ConfigurationError unless an option names hidden layers."""
-    widths = getattr(options, name)
+    require_widths(name, getattr(options, name))
+
+
+def require_widths(name: str, widths: Sequence[int]) -> None:
+    """Raise ConfigurationError unless these are widths of hidden layers."""
     if not widths or min(widths) < 1:
         raise ConfigurationError(
-            f"{name} = {widths} must name widths of at least 1, such as 128 128"
+            f"{name} = {tuple(widths)} must name widths of at least 1, such as 128 128"
+        )
+
+
+def require_betas(betas: Sequence[float]) -> None:
+    """Raise ConfigurationError unless these are decay rates of Adam."""
+    if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
+        raise ConfigurationError(
+            f"betas = {tuple(betas)} must be two numbers in [0, 1), such as 0.9 0.999"
         )
 
 

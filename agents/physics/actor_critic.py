@@ -14,7 +14,7 @@ from agents.physics.algorithm import FirstOrder
 from agents.physics.networks import SmoothActor, Values
 from agents.physics.values import lambda_targets, window_return
 from agents.physics.windows import Window
-from agents.train_options import check_range
+from agents.train_options import check_range, require_betas, require_widths
 from simenv.errors import require_count
 
 
@@ -37,7 +37,7 @@ class WindowActorCritic(FirstOrder):
         critic_arch: widths of their hidden layers.
         critic_epochs: passes over a window by which they are fitted.
         critic_batches: mini-batches of a pass.
-        betas: Adam's decay rates.
+        betas: Adam's decay rates, in [0, 1).
         options: everything else that `FirstOrder` takes.
     """
 
@@ -66,6 +66,8 @@ class WindowActorCritic(FirstOrder):
         check_range("critic_learning_rate", critic_learning_rate, above=0.0)
         require_count("critic_epochs", critic_epochs)
         require_count("critic_batches", critic_batches)
+        require_widths("critic_arch", critic_arch)
+        require_betas(betas)
         self.window, self.gamma, self.reward_scale = window, gamma, reward_scale
         self.td_lambda, self.critic_learning_rate = td_lambda, critic_learning_rate
         self.critic_arch, self.critic_epochs = tuple(critic_arch), critic_epochs
@@ -102,8 +104,11 @@ class WindowActorCritic(FirstOrder):
 
     def iterate(self) -> dict[str, Tensor]:
         """One window: the policy, what weighs its entropy, the values."""
-        watch = Watch(self.clip_adjoint, self.clip_action)
-        window = self.require_stage().window(self.draw, self.window, watch)
+        # The gain is a mean; bounds are on adjoints of what one environment gains in a window.
+        stage = self.require_stage()
+        count = self.window * stage.functional.num_envs
+        watch = Watch(self.clip_adjoint / count, self.clip_action / count)
+        window = stage.window(self.draw, self.window, watch)
         rewards = self.rewards(window)
         # The norm stands still until the values have seen this window as the policy saw it.
         gain = window_return(window, rewards, self.bootstrap(window.after), self.gamma)

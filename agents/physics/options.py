@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 from agents.imitation_options import TrainImitation
 from agents.options import check_bounds
-from agents.train_options import TrainRun, check_real, check_widths
+from agents.train_options import TrainRun, check_real, check_widths, require_betas
 from simenv.errors import ConfigurationError
 
 
@@ -32,7 +32,7 @@ class TrainFirstOrder(TrainRun):
     normalize: bool = True
     """Normalise observations by their running mean and deviation."""
     clip_adjoint: float = 0.0
-    """Bound on the norm of an environment's adjoint state at every step; 0: none."""
+    """Bound on the norm of the adjoint state of an environment's own sum at every step; 0: none."""
     clip_action: float = 0.0
     """Bound on the norm of its adjoint action; 0: none."""
     max_grad_norm: float = 1.0
@@ -83,6 +83,7 @@ class TrainWindows(TrainFirstOrder):
         check_real(self, "td_lambda", at_least=0.0, at_most=1.0)
         check_real(self, "critic_learning_rate", above=0.0)
         check_widths(self, "critic_arch")
+        require_betas(self.betas)
 
 
 @dataclass(frozen=True)

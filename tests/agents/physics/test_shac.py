@@ -230,6 +230,9 @@ def test_save_and_load(agent, tmp_path):
         (SHAC, {"critic_learning_rate": 0.0}),
         (SHAC, {"critic_epochs": 0}),
         (SHAC, {"critic_batches": 0}),
+        (SHAC, {"critic_arch": (0,)}),
+        (SHAC, {"betas": (1.0, 0.9)}),
+        (SAPO, {"betas": (0.9,)}),
         (SHAC, {"target_share": 1.0}),
         (SHAC, {"initial_std": 0.0}),
         (SAPO, {"initial_temperature": 0.0}),
@@ -244,14 +247,29 @@ def test_options_outside_their_bounds(agent, option):
         make(agent, **option)
 
 
-def test_adjoints_are_clipped_where_asked():
-    """The window's watch has the agent's bound."""
-    model, seen = make(SHAC, clip_adjoint=0.25, clip_action=0.5), []
-    stage = model.require_stage()
-    inner = stage.window
-    stage.window = lambda policy, steps, watch: seen.append(watch) or inner(policy, steps, watch)
-    model.iterate()
-    assert seen == [Watch(clip=0.25, clip_action=0.5)]
+@pytest.mark.parametrize("name", ["clip_adjoint", "clip_action"])
+def test_bounds_are_on_the_adjoints_of_an_environments_own_sum(name, monkeypatch):
+    """The same share of adjoints is cut for twelve environments as for three, all alike."""
+    shares = []
+
+    def noted(watch, norms, bound):
+        scale = torch.clamp(bound / norms, max=1.0)
+        shares[-1].append(scale.sort().values)
+        return scale
+
+    monkeypatch.setattr(Watch, "scale", noted)
+    for count in (3, 12):
+        shares.append([])
+        system = DoubleIntegrator(count)
+        one = system.initial
+        system.initial = lambda seed=0, start=None, one=one: one(0)[
+            torch.zeros(one(0).num_envs, dtype=torch.long)
+        ]
+        model = SHAC(system, **TINY, initial_std=1e-6, normalize=False, **{name: 0.05})
+        model.iterate()
+    few, many = (torch.stack(rows) for rows in shares)
+    assert float(few.min()) < 0.9
+    torch.testing.assert_close(many[:, ::4], few, rtol=1e-3, atol=1e-4)
 
 
 def test_draws_carry_gradients_to_the_state():
