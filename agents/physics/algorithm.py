@@ -17,9 +17,19 @@ from agents.physics.adjoints import Watch
 from agents.physics.networks import SmoothActor
 from agents.physics.windows import Drawn, Stage
 from agents.spaces import Spaces, space_from
-from agents.train_options import check_range
+from agents.train_options import check_range, require_widths
 from simenv.envs.functional import Functional
 from simenv.errors import ConfigurationError, require_count
+
+
+def _require_slope(functional: Any) -> None:
+    sparse = getattr(functional, "reward_type", None) == "sparse"
+    if sparse and getattr(functional, "variant", None) == "goal":
+        raise ConfigurationError(
+            f"the goal variant of {type(functional.task).__name__} rewards goals that are reached; "
+            "take the id without '-Goal', whose observations hold the goal and whose reward has a "
+            "slope"
+        )
 
 
 class FirstOrder(Learner):
@@ -37,13 +47,14 @@ class FirstOrder(Learner):
         net_arch: widths of the policy's hidden layers.
         normalize: normalise observations by their running mean and variance, which stand still
             within a window.
-        clip_adjoint: bound on the norm of an environment's adjoint state, at every step; 0: none.
+        clip_adjoint: bound on the norm of an environment's adjoint state, at every step, of its own
+            sum over a window (ILD: of its own loss); 0: none.
         clip_action: bound on that of its adjoint action; 0: none.
         max_grad_norm: bound on the norm of a network's gradient.
         seed: of everything random; None: another one each time.
         device: cpu, cuda:0 or auto.
         tensorboard_log: folder for TensorBoard; None: none.
-        task_options: options of the task, where `env` is an id.
+        task_options: options of the task, where `env` or `eval_env` is an id.
 
     Attributes:
         num_timesteps: environment steps done so far.
@@ -51,7 +62,7 @@ class FirstOrder(Learner):
 
     Raises:
         UnknownTaskError: no such id.
-        ConfigurationError: an option outside its bounds.
+        ConfigurationError: an option outside its bounds, or a reward without a slope.
         DeviceError: no such device on this machine.
     """
 
@@ -84,14 +95,16 @@ class FirstOrder(Learner):
         for name, value in (("clip_adjoint", clip_adjoint), ("clip_action", clip_action)):
             check_range(name, value, at_least=0.0)
         check_range("max_grad_norm", max_grad_norm, above=0.0)
-        if not net_arch or min(net_arch) < 1:
-            raise ConfigurationError(f"net_arch = {net_arch} must name widths of at least 1")
+        require_widths("net_arch", net_arch)
         self.learning_rate, self.final_learning_rate = learning_rate, final_learning_rate
         self.net_arch, self.max_grad_norm = tuple(net_arch), max_grad_norm
         self.clip_adjoint, self.clip_action = clip_adjoint, clip_action
         self.begin(seed, device, tensorboard_log)
-        self.env = None if eval_env is None else as_vec_env(eval_env, device=str(self.device))
-        self._connect(env, num_envs, seed, task_options or {})
+        given = dict(task_options or {})
+        if eval_env is not None:
+            eval_env = as_vec_env(eval_env, device=str(self.device), **given)
+        self.env = eval_env
+        self._connect(env, num_envs, seed, given)
         features = self.num_features
         self.norm = RunningNorm(features).to(self.device) if normalize else None
         self.setup()
@@ -107,6 +120,7 @@ class FirstOrder(Learner):
             return
         if isinstance(env, str):
             env = Functional(env, num_envs=num_envs, device=str(self.device), **options)
+        _require_slope(env)
         self.functional = env
         self.observation_space = env.task.observation_space
         self.action_space = env.task.action_space

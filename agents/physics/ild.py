@@ -26,6 +26,9 @@ FLAT = (
     "every episode is so far from the demonstration that the tanh of its loss is 1 and has no "
     "slope; leave it out (squash=False), or clone the demonstration first (warmup)"
 )
+NONE_KEPT = (
+    "keep_best compares whole episodes, and in every update one ended early: the last policy stays"
+)
 
 
 class ILD(FirstOrder):
@@ -120,8 +123,11 @@ class ILD(FirstOrder):
         chosen = {} if self.demonstration is None else self.demonstration.start_options()
         if chosen and isinstance(eval_env, str):
             # It is judged by the goal that it was shown.
+            given = {"device": str(options.get("device", "cpu"))} | (
+                options.get("task_options") or {}
+            )
             device = str(options.get("device", "cpu"))
-            eval_env = make_vec(eval_env, device=device, reset_options=chosen)
+            eval_env = make_vec(eval_env, device=device, reset_options=chosen, **given)
         super().__init__(
             env,
             eval_env,
@@ -260,7 +266,10 @@ class ILD(FirstOrder):
 
     def finish(self) -> None:
         """Act from here on as the best policy did; going on, training takes up the last one."""
-        self._settled = self.keep_best and bool(torch.isfinite(self.best_loss))
+        found = bool(torch.isfinite(self.best_loss))
+        if self.keep_best and not found:
+            warnings.warn(NONE_KEPT, RuntimeWarning, stacklevel=2)
+        self._settled = self.keep_best and found
 
     def act(self, observations: Tensor, deterministic: bool) -> Tensor:
         """The action of the mean, or a draw; of the best policy once training has ended."""

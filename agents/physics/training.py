@@ -19,16 +19,10 @@ def build_first_order(make: type[FirstOrder], options: TrainFirstOrder) -> First
     Raises:
         ConfigurationError: an environment that has no gradients, or one with goals.
     """
-    spec = TASKS.get(options.id)
-    if spec is None:
+    if options.id not in TASKS:
         raise ConfigurationError(
             f"{options.id} has no gradients: these agents learn in simenv's own tasks; `simenv "
             "list` names them"
-        )
-    if spec.variant == "goal":
-        raise ConfigurationError(
-            f"{options.id} rewards goals that are reached; take the id without '-Goal', whose "
-            "observations hold the goal and whose reward has a slope"
         )
     functional = Functional(
         options.id, num_envs=options.num_envs, size=options.size, device=options.device

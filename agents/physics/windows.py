@@ -136,6 +136,7 @@ class Stage:
         return {
             "state": dict(self.state.clone().items()),
             "episodes": self.episodes,
+            "seed": self.seed,
             "starts": self._starts,
             "limits": self.limits.clone(),
         }
@@ -144,5 +145,6 @@ class Stage:
         """Go on from what `get_state` gave."""
         like = self.state.x.device
         self.state = State(**{name: value.to(like) for name, value in state["state"].items()})
-        self.episodes, self._starts = state["episodes"], state["starts"]
+        self.seed, self._starts = state["seed"], state["starts"]
+        self.episodes = state["episodes"]
         self.limits = state["limits"].to(like)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -196,6 +197,17 @@ def test_a_policy_that_breaks_the_simulator_is_not_the_best(short):
     assert float(loss) == 0.0
     assert torch.isinf(model.best_loss)
     assert float(model.iterate()["entropy"].detach().abs().max()) == 0.0
+
+
+def test_who_keeps_nothing_is_told(short):
+    """Where episodes end early none of them is the best."""
+    model = make(short, warmup=0)
+    model.functional.terminal = lambda state: state.time >= 3
+    with pytest.warns(RuntimeWarning, match="the last policy stays"):
+        model.learn(model.stride)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(short, warmup=0, keep_best=False).learn(model.stride)
 
 
 def test_bounds_are_on_the_adjoints_of_an_environments_own_loss(short):

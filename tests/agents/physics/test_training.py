@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,13 @@ from agents.baselines import load_baseline, replaying
 from agents.demonstrations import demonstrate, read_demonstration
 from agents.evaluation import evaluate
 from agents.options import Evaluate, Record, Resume
+from agents.physics import algorithm
+from agents.physics.shac import SHAC
 from agents.physics.training import build_first_order
 from agents.recording import record
 from agents.runs import Run
 from agents.training import EVALUATION_SEED, build, load_agent, make_trainer, resume, train
+from simenv.envs.functional import Functional
 from simenv.errors import ConfigurationError, DatasetError
 from tests.agents.physics.test_shac import tensors
 from tests.agents.signatures import assert_same_defaults
@@ -158,6 +162,24 @@ def test_what_has_no_gradients(task_id, words):
     row = ALGORITHMS["shac"]
     with pytest.raises(ConfigurationError, match=words):
         build_first_order(row.load(), row.options(task_id))
+
+
+def test_sparse_goals_have_no_gradients():
+    """They are refused in Python, too; a dense reward has a slope."""
+    make = partial(Functional, FINGER, variant="goal", num_envs=2)
+    with pytest.raises(ConfigurationError, match="without '-Goal'"):
+        SHAC(make())
+    with pytest.raises(ConfigurationError, match="without '-Goal'"):
+        SHAC("simenv/FingerReach2D-Goal-v0", num_envs=2)
+    assert SHAC(make(reward_type="dense"), window=2, seed=0).iterate()["reward"].requires_grad
+
+
+def test_evaluations_have_the_tasks_options(monkeypatch):
+    """Those of the environment that is learnt in."""
+    seen = []
+    monkeypatch.setattr(algorithm, "as_vec_env", lambda env, **given: seen.append((env, given)))
+    SHAC(FINGER, FINGER, num_envs=2, task_options={"size": "small"})
+    assert seen == [(FINGER, {"device": "cpu", "size": "small"})]
 
 
 @pytest.mark.parametrize(

@@ -125,13 +125,13 @@ def test_gradients_end_where_the_window_begins_and_episodes_end():
 
 
 def test_the_stage_goes_on_exactly():
-    """From a saved state come the same windows, restarts included."""
-    make = lambda: Stage(DoubleIntegrator(3, horizon=4), seed=1)  # noqa: E731
-    whole = make()
+    """From a saved state come the same windows, restarts included, whatever the other's seed."""
+    make = lambda seed: Stage(DoubleIntegrator(3, horizon=4), seed)  # noqa: E731
+    whole = make(1)
     whole.window(push, 3)
     saved = whole.get_state()
     wanted = whole.window(push, 6)
-    other = make()
+    other = make(2)
     other.set_state(saved)
     assert torch.equal(other.window(push, 6).observations, wanted.observations)
     assert other.episodes == whole.episodes
