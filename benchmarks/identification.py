@@ -32,7 +32,7 @@ import numpy as np
 from agents.plots import COLORS
 from benchmarks import jobs
 from benchmarks.comparison import head, line
-from benchmarks.processes import add_options, command, require_positive, write_results
+from benchmarks.processes import add_options, command, write_results
 from simenv.registry import PROBLEMS
 
 METHODS = {
@@ -228,9 +228,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1], help="random starts")
     add_options(parser, "runs/identification")
-    options = parser.parse_args(words)
-    require_positive(options, "jobs")
-    return options
+    return parser.parse_args(words)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -36,7 +36,7 @@ from agents.files import write_json
 from agents.training import load_agent
 from benchmarks import jobs
 from benchmarks.comparison import head, line
-from benchmarks.processes import Job, add_options, command, require_positive, write_results
+from benchmarks.processes import Job, add_options, command, write_results
 from simenv.listing import load_scores
 from simenv.registry import find
 
@@ -322,9 +322,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     add_options(parser, "runs/imitation")
-    options = parser.parse_args(words)
-    require_positive(options, "jobs")
-    return options
+    return parser.parse_args(words)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -290,7 +290,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="updates of every agent; default AGENTS")
     add_options(parser, "runs/offline_table")
     options = parser.parse_args(words)
-    require_positive(options, "jobs", "steps")
+    require_positive(options, "steps")
     return options
 
 

@@ -123,8 +123,8 @@ def _score(rows: Sequence[dict[str, Any]]) -> str:
 
 def _steps(column: str, rows: Sequence[dict[str, Any]]) -> str:
     """Median over all seeds, those that never get there counted as the longest."""
-    found = sorted(np.inf if row[column] == "" else row[column] for row in rows)
-    middle, hits = found[len(found) // 2], sum(np.isfinite(found))
+    found = [np.inf if row[column] == "" else row[column] for row in rows]
+    middle, hits = np.median(found), sum(np.isfinite(found))
     return f"{'–' if np.isinf(middle) else f'{middle:,.0f}'} ({hits} of {len(rows)})"
 
 

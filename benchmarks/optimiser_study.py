@@ -42,7 +42,7 @@ from benchmarks.optimiser_results import (
     tables,
     write_curves,
 )
-from benchmarks.processes import add_options, command, require_positive, write_results
+from benchmarks.processes import add_options, command, write_results
 from simenv.listing import load_scores
 from simenv.registry import TASKS as IDS
 from simenv.registry import find
@@ -265,9 +265,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     add_options(parser, "runs/optimiser_study")
-    options = parser.parse_args(words)
-    require_positive(options, "jobs")
-    return options
+    return parser.parse_args(words)
 
 
 def main(words: Sequence[str] | None = None) -> int:

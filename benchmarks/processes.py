@@ -170,9 +170,15 @@ class Pool:
 
 def add_options(parser: argparse.ArgumentParser, out: str) -> None:
     """--jobs, --out (default `out`) and --dry-run."""
-    parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
+    parser.add_argument("--jobs", type=_processes, default=2, help="processes side by side")
     parser.add_argument("--out", type=Path, default=Path(out))
     parser.add_argument("--dry-run", action="store_true", help="print the commands alone")
+
+
+def _processes(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} processes: must be at least 1")
+    return int(text)
 
 
 def require_positive(options: argparse.Namespace, *names: str) -> None:
@@ -211,7 +217,7 @@ def command(options: argparse.Namespace, jobs: Sequence[Job], report: Callable[[
     """Work on jobs and report whenever one is done, and at the end; or print what is to be done.
 
     Args:
-        options: `jobs`, `out` and `dry_run`.
+        options: those of `add_options`.
         jobs: in the order in which they are begun.
         report: writes what has been found so far; something true, if there is anything.
 

@@ -14,7 +14,6 @@ from agents.runs import Run
 from benchmarks import identification
 from benchmarks.identification import MATERIALS, METHODS, Search, curve, table, within_after
 from benchmarks.processes import Pool
-from simenv.errors import ConfigurationError
 
 
 class Ended:
@@ -146,7 +145,9 @@ def test_curves_end_at_the_least_error_shown():
     np.testing.assert_allclose(errors, [0.3, identification.LEAST_SHOWN])
 
 
-def test_jobs_must_be_positive():
+@pytest.mark.parametrize("text", ["0", "-1", "two"])
+def test_jobs_must_be_positive(text, capsys):
     """Named with its bound."""
-    with pytest.raises(ConfigurationError, match="--jobs 0 must be at least 1"):
-        identification.parse(["--jobs", "0"])
+    with pytest.raises(SystemExit):
+        identification.parse([f"--jobs={text}"])
+    assert f"argument --jobs: {text} processes: must be at least 1" in capsys.readouterr().err
