@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
@@ -21,8 +21,12 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         ValueError: a damaged one, or no archive; says why.
     """
     try:
-        with Path(path).open("rb") as whole, np.load(whole, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with Path(path).open("rb") as whole:
+            if not is_zipfile(whole):
+                raise ValueError("it is no .npz file")
+            whole.seek(0)
+            with np.load(whole, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise
     except DAMAGE as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from agents.interruption import Terminated
@@ -102,7 +102,7 @@ def _identify(words: list[str]) -> None:
 
     run, table = run_identify(options)
     print(f"{table}\nfinished: {run.path}")
-    print(f"next: simenv plot {run.path} --metric parameter_error")
+    print(f"next: simenv plot {run.path}")
 
 
 def _train(words: list[str]) -> None:
@@ -332,17 +332,19 @@ def _validate(words: list[str]) -> int:
 
 def _finished(run: Any) -> None:
     print(f"finished: {run.path}")
-    if verbs := _next(run.config["id"]):
+    if verbs := _next(run.config):
         print("next: " + "; ".join(f"simenv {verb} {run.path}" for verb in verbs))
 
 
-def _next(task_id: str | None) -> tuple[str, ...]:
+def _next(config: Mapping[str, Any]) -> tuple[str, ...]:
     """What can be done with a run: without an environment nothing, and simenv records its own."""
     from simenv.registry import TASKS
 
-    if task_id is None:
+    if config["id"] is None:
         return ()
-    return ("evaluate", "record" if task_id in TASKS else "plot")
+    # A plan is worth something from the start alone that it was made for.
+    planned = config.get("receding") or config.get("policy") in ("open-loop", "plan")
+    return ("plot" if planned else "evaluate", "record" if config["id"] in TASKS else "plot")
 
 
 VERBS: dict[str, Callable[[list[str]], int | None]] = {

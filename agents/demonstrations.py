@@ -211,6 +211,11 @@ def read_demonstration(path: str | Path) -> Demonstration:
     Raises:
         DatasetError: no such file, a damaged one, or one of another kind.
     """
+    if Path(path).is_dir():
+        raise DatasetError(
+            f"{path} is a folder; name the file that 'simenv record {path} --demo' writes there, "
+            "demonstration.npz"
+        )
     try:
         found = read_arrays(path)
     except FileNotFoundError:

@@ -187,7 +187,7 @@ def _recede(options: Optimise) -> Run:
     run = Run.create("optimise", options, options.seed)
     done = torch.zeros_like(lone.table)
     total, success = 0.0, False
-    with Progress(run, stage.task.horizon) as progress:
+    with Progress(run, stage.task.horizon, "return_so_far") as progress:
         for step in episode(stage, player, options.seed):
             if bool(step.after.failed):
                 tqdm.write(f"step {step.t} broke: the episode ends there")
@@ -200,7 +200,7 @@ def _recede(options: Optimise) -> Run:
                 {
                     "iteration": step.t,
                     "step": trials.simulated,
-                    "return_best": total,
+                    "return_so_far": total,
                     "success_best": float(success),
                 }
             )
@@ -210,17 +210,23 @@ def _recede(options: Optimise) -> Run:
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """Writes rows into a run and shows a bar."""
+    """Writes rows into a run and shows a bar.
 
-    def __init__(self, run: Run, total: int) -> None:
-        self.run, self.began = run, time.perf_counter()
+    Args:
+        run: that is written into.
+        total: rows that there will be.
+        shown: column of the return that the bar has.
+    """
+
+    def __init__(self, run: Run, total: int, shown: str = "return_best") -> None:
+        self.run, self.shown, self.began = run, shown, time.perf_counter()
         self.bar = tqdm(total=total, desc="optimise", unit="it")
 
     def __call__(self, row: dict[str, float]) -> None:
         """One iteration, or step, is done."""
         self.run.write_metrics([{**row, "seconds": time.perf_counter() - self.began}])
-        best, success = f"{row['return_best']:.1f}", bool(row["success_best"])
-        self.bar.set_postfix(best=best, success=success)
+        found = {self.shown.removeprefix("return_"): f"{row[self.shown]:.1f}"}
+        self.bar.set_postfix(found | {"success": bool(row["success_best"])})
         self.bar.update()
 
     def __exit__(

@@ -128,8 +128,9 @@ class Plot:
     """Run folders."""
     out: Path = Path("curves.png")
     """Picture to write; its ending says the format (png, svg, pdf)."""
-    metric: str = "return_mean"
-    """Column of metrics.csv that is drawn."""
+    metric: str | None = None
+    """Column of metrics.csv that is drawn; default return_mean, of searches return_best, and of
+    identification parameter_error."""
 
     def __post_init__(self) -> None:
         _check_runs("plot", self.runs)

@@ -21,11 +21,16 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#00
 """Okabe and Ito's palette, told apart with every kind of colour vision."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)))
 """Line styles, the next whenever the colours are used up."""
+USUAL = ("return_best", "return_mean", "return_so_far", "parameter_error")
+"""What is drawn by itself: the first that all runs have. Where others are beside searches these
+have the mean of what they try."""
 COSTS = ("cost_mean", "train_cost")
 """What safe runs show beside the metric."""
 SHARES = ("success_rate", "violation_rate")
 LABELS = {
     "return_mean": "episode return",
+    "return_best": "best episode return so far",
+    "return_so_far": "return of the episode so far",
     "score": "normalised score",
     "success_rate": "success rate",
     "length_mean": "episode length [steps]",
@@ -158,6 +163,11 @@ def _metrics(run: Run) -> Columns:
     return columns
 
 
+def usual_metric(groups: Sequence[Group]) -> str:
+    """What is drawn of these runs by itself."""
+    return next((name for name in USUAL if all(g.has(name) for g in groups)), "return_mean")
+
+
 def require_metric(metric: str, groups: Sequence[Group]) -> None:
     """Raise ConfigurationError unless every run has a column for a metric."""
     for columns in (columns for group in groups for columns in group.runs):
@@ -212,13 +222,14 @@ def plot(options: Plot) -> Path:
     """
     runs = [Run(path) for path in dict.fromkeys(options.runs)]
     groups = group_runs(runs)
-    require_metric(options.metric, groups)
+    chosen = options.metric or usual_metric(groups)
+    require_metric(chosen, groups)
     costs = [name for name in COSTS if any(group.has(name) for group in groups)]
-    panels = list(dict.fromkeys([options.metric, *costs]))
+    panels = list(dict.fromkeys([chosen, *costs]))
     figure = _figure(len(panels))
     _check_ending(options.out, figure)
     for axes, metric in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        _draw(axes, metric, groups, named=metric == options.metric)
+        _draw(axes, metric, groups, named=metric == chosen)
     ids = {_place(run.config) for run in runs}
     figure.suptitle(ids.pop() if len(ids) == 1 else _family(min(ids)), fontsize=11)
     shaded = any(len(group.runs) > 1 for group in groups)

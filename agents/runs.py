@@ -50,6 +50,7 @@ class Run:
     def create(
         cls,
         command: str,
+        /,
         options: Any,
         seed: int,
         require: Callable[[str], object] | None = None,
@@ -58,7 +59,7 @@ class Run:
         """Make the folder of a command's options and write config and versions.
 
         Args:
-            command: verb or algorithm.
+            command: verb or algorithm; the folder is called by it.
             options: of the command.
             seed: of the run.
             require: raises `UnknownTaskError` for an id that the command does not take; default
@@ -75,7 +76,10 @@ class Run:
         stem = options.id.split("/")[-1] if dataset is None else dataset.replace("/", "-")
         run = cls(options.out or fresh_folder(f"{stem}-{command}-{seed}"))
         if (run.path / "config.json").exists():
-            raise RunError(f"{run.path} holds a run already; choose another folder with --out")
+            raise RunError(
+                f"{run.path} holds a run already; choose another folder with --out, or go on with "
+                f"a training by 'simenv train --resume {run.path}'"
+            )
         (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         config = {"command": command, **asdict(options), **told}
         run.write_json("config.json", {k: _plain(v) for k, v in config.items()})

@@ -77,7 +77,9 @@ class Schemes:
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigurationError(f"{name} = {value} must be finite and >= 0")
         if not self.loss_start and (given := self._changed(OF_WINDOW)):
-            raise ConfigurationError(f"{given} go with a growing loss window; give loss_start too")
+            raise ConfigurationError(
+                f"{', '.join(given)} go with a growing loss window; give loss_start too"
+            )
         if self.normalize and not (self.clip or self.clip_action):
             raise ConfigurationError("normalize needs a norm to bring adjoints to: clip, such as 1")
 
@@ -85,7 +87,7 @@ class Schemes:
         """Raise ConfigurationError for a switch that says nothing to a method that samples."""
         if given := self._changed(OF_GRADIENTS):
             raise ConfigurationError(
-                f"{given} shape gradients, and {method} uses none; leave them out"
+                f"{', '.join(given)} shape gradients, and {method} uses none; leave them out"
             )
 
     def _changed(self, names: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
+from tqdm import tqdm
 
 from agents import checkpoints
 from agents.algorithms import ALGORITHMS
@@ -194,7 +196,7 @@ def _algorithm(run: Run) -> Any:
 
 def _learn(run: Run, agent: Any, options: TrainRun, trainer: Trainer) -> Run:
     agent.tensorboard_log = str(run.path / "tensorboard")
-    with one_thread(), Interruption() as trainer.interruption:
+    with _saying_how_to_go_on(run), one_thread(), Interruption() as trainer.interruption:
         agent.learn(
             options.steps - agent.num_timesteps,
             callback=trainer if trainer.feed is None else [trainer.feed, trainer],
@@ -203,6 +205,15 @@ def _learn(run: Run, agent: Any, options: TrainRun, trainer: Trainer) -> Run:
             **trainer.learning_arguments(),
         )
     return run
+
+
+@contextmanager
+def _saying_how_to_go_on(run: Run) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        tqdm.write(f"go on with: simenv train --resume {run.path}", file=sys.stderr)
+        raise
 
 
 @contextmanager

@@ -7,6 +7,7 @@ the two run folders.
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -74,4 +75,7 @@ def draw(folder: Path, gait: Run, sac: Run, baseline: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted; what was done is below runs/")

@@ -44,7 +44,7 @@ def run_identify(options: Identify) -> tuple[Run, str]:
         num_envs=1 if METHODS[options.method].by_gradient else population,
         **{name: getattr(options, name) for name in ("size", "steps", "segment", "device")},
     )
-    run = Run.create(options.method, options, options.seed, find_problem)
+    run = Run.create(options.method, options, options.seed, find_problem, command="identify")
     result = _search(problem, options, run)
     found = asdict(result)
     del found["history"]  # it is in metrics.csv

@@ -36,6 +36,8 @@ def check_schemes(schemes: Schemes, task: Task, policy: Policy | None = None) ->
 
 def _check_softness(softness: float, task: Task) -> None:
     tools = [tool.softness for tool in task.scene.tools]
+    if not tools:
+        raise ConfigurationError(f"{type(task).__name__} has no tools to soften; use softness=0")
     if set(tools) != {softness}:
         raise ConfigurationError(
             f"softness = {softness:g} is built into a task's tools, and those of "

@@ -175,7 +175,10 @@ class CEM(AroundMean):
         super().__init__(steps, actions, population, initial_std, **bounds)
         require_count("elites", elites)
         if elites > population:
-            raise ConfigurationError(f"elites = {elites} must be at most population = {population}")
+            raise ConfigurationError(
+                f"elites = {elites} must be at most population = {population}; give fewer of them, "
+                "or a larger population"
+            )
         check_range("initial_std", initial_std, above=0.0)
         check_range("smoothing", smoothing, at_least=0.0, below=1.0)
         self.elites, self.smoothing = elites, smoothing
@@ -197,7 +200,7 @@ class ICEM(CEM):
     Args:
         steps: see `Sampler`.
         actions: see there.
-        population: N of the first iteration.
+        population: N of the first iteration, at least 2 K.
         elites: K.
         color: β of the noise, whose power falls as 1/f^β.
         decay: factor by which populations shrink, down to 2 K.
@@ -226,6 +229,11 @@ class ICEM(CEM):
         check_range("decay", decay, at_least=1.0)
         check_range("keep", keep, at_least=0.0, at_most=1.0)
         require_count("iterations", iterations)
+        if population < 2 * elites:
+            raise ConfigurationError(
+                f"population = {population} must be at least twice elites = {elites}, below which "
+                "iCEM's do not shrink; give fewer elites, or a larger population"
+            )
         self.color, self.decay, self.keep, self.iterations = color, decay, keep, iterations
 
     @property
@@ -236,7 +244,7 @@ class ICEM(CEM):
     @property
     def most(self) -> int:
         """With the elites that stay, and the mean."""
-        return max(self.population, 2 * self.elites) + int(self.keep * self.elites) + 1
+        return self.population + int(self.keep * self.elites) + 1
 
     def propose(self) -> Tensor:
         """Draws, elites that stayed, and in the last iteration the mean."""

@@ -155,13 +155,23 @@ def test_trained_networks_give_the_last_return(trained):
 
 
 @pytest.mark.parametrize(
-    ("task_id", "verbs"),
-    [(WALKER, ["evaluate", "record"]), ("Pendulum-v1", ["evaluate", "plot"]), (None, [])],
+    ("config", "verbs"),
+    [
+        ({"id": WALKER}, ["evaluate", "record"]),
+        ({"id": WALKER, "policy": "gait", "receding": 0}, ["evaluate", "record"]),
+        ({"id": WALKER, "policy": "plan"}, ["plot", "record"]),
+        ({"id": WALKER, "policy": "gait", "receding": 3}, ["plot", "record"]),
+        ({"id": "Pendulum-v1"}, ["evaluate", "plot"]),
+        ({"id": None}, []),
+    ],
 )
-def test_what_comes_next(task_id, verbs, tmp_path, capsys):
-    """A run is recorded where simenv draws its environment, and played where it has one."""
+def test_what_comes_next(config, verbs, tmp_path, capsys):
+    """A run is recorded where simenv draws its environment, and played where it has one.
+
+    Plans are of one start: fresh ones say nothing of them.
+    """
     run = Run(tmp_path)
-    run.write_json("config.json", {"id": task_id})
+    run.write_json("config.json", config)
     cli._finished(run)
     _, *rest = capsys.readouterr().out.splitlines()
     assert rest == ["next: " + "; ".join(f"simenv {v} {tmp_path}" for v in verbs)] * bool(verbs)

@@ -232,6 +232,15 @@ def test_files_of_another_kind(masses, tmp_path):
         read_demonstration(tmp_path / "none.npz")
 
 
+def test_what_is_no_archive_is_said_plainly(tmp_path):
+    """Of a file nothing about pickles, which numpy would offer to load; of a folder which file."""
+    (tmp_path / "one.npz").write_bytes(b"GIF89a")
+    with pytest.raises(DatasetError, match=r"one.npz is damaged, .* \(it is no \.npz file\)"):
+        read_demonstration(tmp_path / "one.npz")
+    with pytest.raises(DatasetError, match=r"is a folder.*simenv record .* --demo.*npz"):
+        read_demonstration(tmp_path)
+
+
 def test_a_flipped_byte_is_seen(masses, tmp_path):
     """Wherever it lies in the packed numbers; elsewhere in the archive it may say nothing."""
     path = masses.save(tmp_path / "one.npz")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from agents import plots
 from agents.options import Plot
-from agents.plots import Curve, band, group_runs, learning_curves, plot
+from agents.plots import Curve, Group, band, group_runs, learning_curves, plot, usual_metric
 from agents.runs import Run
 from agents.statistics import estimate, iqm
 from simenv.errors import ConfigurationError, RunError
@@ -275,6 +275,21 @@ def test_different_tasks_are_refused(make):
     paths = make("a"), make("b", id="Pendulum-v1")
     with pytest.raises(ConfigurationError, match=f"runs of {WALKER}, Pendulum-v1 share no axis"):
         plot(Plot(paths))
+
+
+def test_what_is_drawn_by_itself():
+    """The best of searches, evaluations of agents, and of several kinds what they share."""
+    search, agent = {"return_mean": [1.0], "return_best": [2.0]}, {"return_mean": [1.0]}
+    for runs, wanted in (
+        ([search], "return_best"),
+        ([agent], "return_mean"),
+        ([search, agent], "return_mean"),
+        ([{"parameter_error": [1.0]}], "parameter_error"),
+        ([{"return_so_far": [1.0]}], "return_so_far"),
+        ([{"other": [1.0]}], "return_mean"),
+    ):
+        groups = [Group("", [columns], set()) for columns in runs]
+        assert usual_metric(groups) == wanted
 
 
 def test_runs_without_curves_are_named(make, tmp_path):

@@ -295,7 +295,7 @@ def test_a_malicious_config_names_nothing_to_execute(copy, change, words):
 @pytest.mark.parametrize(
     ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
 )
-def test_a_signal_finishes_the_step_and_saves(plain, tmp_path, monkeypatch, number, raised):
+def test_a_signal_finishes_the_step_and_saves(plain, tmp_path, monkeypatch, capsys, number, raised):
     """A signal in the middle of a step ends the run behind it, saved; it goes on from there."""
     step = Trainer._on_step
 
@@ -310,6 +310,7 @@ def test_a_signal_finishes_the_step_and_saves(plain, tmp_path, monkeypatch, numb
         with pytest.raises(raised) as caught:
             train(*options("sac", tmp_path / "run"))
     assert caught.type is raised
+    assert f"simenv train --resume {tmp_path / 'run'}" in capsys.readouterr().err
     assert signal.getsignal(number) is before
     run = Run(tmp_path / "run")
     assert run.checkpoints()[-1].name == "step-0000000134"

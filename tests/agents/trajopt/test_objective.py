@@ -39,7 +39,7 @@ def test_an_iteration_that_broke_says_nothing_of_the_loss():
 
 def test_freezing_without_a_growing_window_is_refused():
     """It would keep what was never moved."""
-    with pytest.raises(ConfigurationError, match=r"'freeze'.*loss_start"):
+    with pytest.raises(ConfigurationError, match=r"^freeze go.*loss_start"):
         Schemes(freeze=2)
 
 
@@ -134,8 +134,11 @@ def test_softness_is_the_tasks_own(reach):
     check_schemes(Schemes(softness=20.0), reach.task)
     bare = Reach()
     bare.scene.rigids.clear()
-    for task, found in ((reach.task, r"\[20.0\]"), (bare, r"\[\]")):
-        with pytest.raises(ConfigurationError, match=rf"softness = 666 .* Reach have {found}"):
+    for task, words in (
+        (reach.task, r"softness = 666 .* Reach have \[20.0\]"),
+        (bare, "Reach has no tools to soften"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
             check_schemes(Schemes(softness=666.0), task)
 
 

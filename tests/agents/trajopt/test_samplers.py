@@ -155,6 +155,7 @@ def test_another_number_of_costs_is_refused():
         (lambda: CEM(1, 1, smoothing=1.0), "smoothing"),
         (lambda: CEM(1, 1, low=1.0, high=1.0), "low"),
         (lambda: ICEM(1, 1, decay=0.5), "decay"),
+        (lambda: ICEM(1, 1, population=19), "population = 19 .* twice elites = 10"),
         (lambda: ICEM(1, 1, keep=1.5), "keep"),
         (lambda: ICEM(1, 1, color=-1.0), "color"),
         (lambda: ICEM(1, 1, iterations=0), "iterations"),
