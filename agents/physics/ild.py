@@ -123,9 +123,7 @@ class ILD(FirstOrder):
         chosen = {} if self.demonstration is None else self.demonstration.start_options()
         if chosen and isinstance(eval_env, str):
             # It is judged by the goal that it was shown.
-            given = {"device": str(options.get("device", "cpu"))} | (
-                options.get("task_options") or {}
-            )
+            given = dict(options.get("task_options") or {})
             device = str(options.get("device", "cpu"))
             eval_env = make_vec(eval_env, device=device, reset_options=chosen, **given)
         super().__init__(

@@ -181,7 +181,8 @@ def test_environments_pursue_the_goal_that_was_shown(tmp_path):
     model = GAIL("MlpPolicy", task_id, demonstration=demonstration, num_envs=2, **TINY)
     seen = model.env.reset()
     np.testing.assert_allclose(seen[:, -len(goal) :], [goal, goal], rtol=1e-6)
-    judge = ILD(task_id, task_id, demonstration=demonstration, num_envs=1, net_arch=(8,)).env
+    options = {"num_envs": 1, "net_arch": (8,), "task_options": {"size": "small"}}
+    judge = ILD(task_id, task_id, demonstration=demonstration, **options).env
     np.testing.assert_allclose(judge.reset()[:, -len(goal) :], [goal], rtol=1e-6)
 
 

@@ -124,7 +124,8 @@ def test_sigterm_ends_a_fit_that_never_would(tmp_path):
         rest = process.stderr.read()
         watchdog.cancel()
     assert process.returncode == 143
-    assert rest == "simenv: terminated\n"
+    go_on = f"go on with: simenv train --resume {tmp_path / 'run'}"
+    assert rest == f"{go_on}\nsimenv: terminated\n"
     assert [folder.name for folder in Run(tmp_path / "run").checkpoints()] == ["step-0000000000"]
 
 
