@@ -338,13 +338,13 @@ def _finished(run: Any) -> None:
 
 def _next(config: Mapping[str, Any]) -> tuple[str, ...]:
     """What can be done with a run: without an environment nothing, and simenv records its own."""
+    from agents.optimise_options import TIMED
     from simenv.registry import TASKS
 
     if config["id"] is None:
         return ()
-    # A plan is worth something from the start alone that it was made for.
-    planned = config.get("receding") or config.get("policy") in ("open-loop", "plan")
-    return ("plot" if planned else "evaluate", "record" if config["id"] in TASKS else "plot")
+    first = "plot" if config.get("policy") in TIMED else "evaluate"
+    return (first, "record" if config["id"] in TASKS else "plot")
 
 
 VERBS: dict[str, Callable[[list[str]], int | None]] = {

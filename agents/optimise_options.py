@@ -14,6 +14,8 @@ from simenv.errors import ConfigurationError
 
 Method = Literal["adam", "lbfgs", "cem", "icem", "mppi", "cmaes", "cbo"]
 Kind = Literal["gait", "open-loop", "plan", "feedback"]
+TIMED: tuple[Kind, ...] = ("open-loop", "plan")
+"""Actions in time: worth something from the one start that they were made for."""
 GRADIENT = ("adam", "lbfgs")
 """Methods that go by gradients through the simulator; the others sample."""
 LEARNING_RATE = 0.1

@@ -11,6 +11,7 @@ import numpy as np
 from agents.controllers import Player, load_player
 from agents.demonstrations import Demonstration, demonstrate
 from agents.episodes import Step, episode
+from agents.optimise_options import TIMED
 from agents.options import Record
 from agents.runs import Run, reset_options
 from simenv.envs.functional import Functional
@@ -82,7 +83,7 @@ def _seen(
 def start_of(run: Run) -> int:
     """Seed of the episode that a run is shown by: a plan is worth something at its own start."""
     config = run.config
-    plan = config["command"] == "optimise" and config["policy"] in ("open-loop", "plan")
+    plan = config["command"] == "optimise" and config["policy"] in TIMED
     return int(config["seed"]) if plan else FRESH
 
 

@@ -160,7 +160,7 @@ def test_trained_networks_give_the_last_return(trained):
         ({"id": WALKER}, ["evaluate", "record"]),
         ({"id": WALKER, "policy": "gait", "receding": 0}, ["evaluate", "record"]),
         ({"id": WALKER, "policy": "plan"}, ["plot", "record"]),
-        ({"id": WALKER, "policy": "gait", "receding": 3}, ["plot", "record"]),
+        ({"id": WALKER, "policy": "plan", "receding": 3}, ["plot", "record"]),
         ({"id": "Pendulum-v1"}, ["evaluate", "plot"]),
         ({"id": None}, []),
     ],
