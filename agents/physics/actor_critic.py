@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from agents.physics.adjoints import Watch
 from agents.physics.algorithm import FirstOrder
 from agents.physics.networks import SmoothActor, Values
 from agents.physics.values import lambda_targets, window_return
@@ -104,10 +103,9 @@ class WindowActorCritic(FirstOrder):
 
     def iterate(self) -> dict[str, Tensor]:
         """One window: the policy, what weighs its entropy, the values."""
-        # The gain is a mean; bounds are on adjoints of what one environment gains in a window.
         stage = self.require_stage()
-        count = self.window * stage.functional.num_envs
-        watch = Watch(self.clip_adjoint / count, self.clip_action / count)
+        # The gain is a mean over steps; bounds are on what one environment gains in a window.
+        watch = self.watch(self.window * stage.functional.num_envs)
         window = stage.window(self.draw, self.window, watch)
         rewards = self.rewards(window)
         # The norm stands still until the values have seen this window as the policy saw it.

@@ -179,6 +179,10 @@ class FirstOrder(Learner):
             for group in optimizer.param_groups:
                 group["lr"] = (1 - progress) * rate + progress * self.final_learning_rate
 
+    def watch(self, parts: int) -> Watch:
+        """Bounds on the adjoints of each part's own worth, below a mean over so many parts."""
+        return Watch(self.clip_adjoint / parts, self.clip_action / parts)
+
     def climb(self, name: str, gain: Tensor, watch: Watch) -> Tensor:
         """One step of the policy up a gain, unless its gradient is not finite; the gain."""
         return -self.descend(self.actor_optimizer, name, -gain, self.max_grad_norm, watch)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from agents.demonstrations import Demonstration, as_demonstration, require_continued
 from agents.environments import make_vec
-from agents.physics.adjoints import Watch
 from agents.physics.algorithm import FirstOrder
 from agents.physics.episodes import Episode, Episodes
 from agents.physics.matching import DISTANCES, Matching, deviations
@@ -219,8 +218,7 @@ class ILD(FirstOrder):
         self.require_demonstration()
         self._settled = False
         # The loss is a mean over environments; the bounds are on the adjoints of each one's own.
-        count = self.functional.num_envs
-        watch = Watch(self.clip_adjoint / count, self.clip_action / count)
+        watch = self.watch(self.functional.num_envs)
         assert isinstance(stage, Episodes)
         episode = stage.play(
             self.draw, self._matching, self.steps_per_update, self.truncation, watch
