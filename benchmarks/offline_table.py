@@ -41,7 +41,7 @@ from agents.datasets import normalized_score
 from agents.datasets.names import dataset_name, local_names
 from benchmarks import jobs
 from benchmarks.comparison import tables
-from benchmarks.processes import add_options, command, require_positive, write_results
+from benchmarks.processes import add_options, at_least_one, command, write_results
 from simenv.registry import TASKS
 
 EVALUATIONS = 5
@@ -287,11 +287,9 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--agents", nargs="+", choices=AGENTS, default=list(AGENTS))
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, help="updates of every agent; default AGENTS")
+    parser.add_argument("--steps", type=at_least_one, help="updates of every agent; default AGENTS")
     add_options(parser, "runs/offline_table")
-    options = parser.parse_args(words)
-    require_positive(options, "steps")
-    return options
+    return parser.parse_args(words)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -22,7 +22,6 @@ from typing import Any, Protocol
 
 from agents.files import write_text
 from agents.interruption import Terminated
-from simenv.errors import ConfigurationError
 
 
 class Job(Protocol):
@@ -170,23 +169,16 @@ class Pool:
 
 def add_options(parser: argparse.ArgumentParser, out: str) -> None:
     """--jobs, --out (default `out`) and --dry-run."""
-    parser.add_argument("--jobs", type=_processes, default=2, help="processes side by side")
+    parser.add_argument("--jobs", type=at_least_one, default=2, help="processes side by side")
     parser.add_argument("--out", type=Path, default=Path(out))
     parser.add_argument("--dry-run", action="store_true", help="print the commands alone")
 
 
-def _processes(text: str) -> int:
+def at_least_one(text: str) -> int:
+    """The type of an option that counts something."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} processes: must be at least 1")
+        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
     return int(text)
-
-
-def require_positive(options: argparse.Namespace, *names: str) -> None:
-    """Raise ConfigurationError for an option below 1; None is left out."""
-    for name in names:
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ConfigurationError(f"--{name} {value} must be at least 1")
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -295,7 +295,7 @@ def find_problem(problem_id: str) -> ProblemSpec:
     name = problem_id.removeprefix(PREFIX).removesuffix("-v0")
     full = f"{PREFIX}{name}-v0"
     if full not in PROBLEMS:
-        raise unknown(full, PROBLEMS)
+        raise unknown(full if full in TASKS else problem_id, PROBLEMS)
     return PROBLEMS[full]
 
 
@@ -309,6 +309,8 @@ def unknown(task_id: str, known: Iterable[str]) -> UnknownTaskError:
             "is an identification problem, not a task: 'simenv identify' and "
             "simenv.identification take it"
         )
+    if task_id in gymnasium.registry and not task_id.startswith(PREFIX):
+        remedy = "is an environment of another package; 'simenv list' shows those of this one"
     return UnknownTaskError(task_id, known, remedy)
 
 

@@ -12,6 +12,13 @@ import pytest
 # nothing from threads, and those of several test processes wait for each other in busy loops.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+
+@pytest.fixture(scope="session", autouse=True)
+def _sb3_logs(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Stable-Baselines3 makes a log folder for every agent: among those that pytest tidies up."""
+    os.environ["SB3_LOGDIR"] = str(tmp_path_factory.mktemp("sb3"))
+
+
 Measurement = tuple[str, float, float, float, float]
 """Case, expected, measured, error and tolerance."""
 HEADINGS = ("case", "expected", "measured", "tolerance")

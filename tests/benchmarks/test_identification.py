@@ -143,11 +143,3 @@ def test_curves_end_at_the_least_error_shown():
     steps, errors = curve({"step": [100, 200], "parameter_error": [0.3, 0.0]})
     assert steps.tolist() == [100, 200]
     np.testing.assert_allclose(errors, [0.3, identification.LEAST_SHOWN])
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "two"])
-def test_jobs_must_be_positive(text, capsys):
-    """Named with its bound."""
-    with pytest.raises(SystemExit):
-        identification.parse([f"--jobs={text}"])
-    assert f"argument --jobs: {text} processes: must be at least 1" in capsys.readouterr().err
